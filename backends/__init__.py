@@ -1,0 +1,1 @@
+"""One folder per kind of artifact: capabilities, lowering, emission and verification."""

@@ -1,0 +1,1 @@
+"""ONNX Runtime: a QDQ graph that its integer kernels run."""

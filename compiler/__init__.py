@@ -1,0 +1,1 @@
+"""bitsmith: trained float ONNX models to verified integer artifacts for small machines."""

@@ -1,0 +1,1 @@
+"""One idea per file: each pass rewrites a graph or decides something about it."""

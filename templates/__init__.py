@@ -1,0 +1,1 @@
+"""Every line of C, HLS and HTML that bitsmith emits, as Jinja files."""
