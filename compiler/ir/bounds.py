@@ -1,0 +1,116 @@
+"""Static bounds: what range each value stays in, and how large each accumulator can grow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitsmith.errors import UnsupportedError
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    IntegerGraph,
+    Linear,
+    MaxPool,
+    Mul,
+    Operation,
+    Pad,
+    Table,
+)
+
+INT32_MAGNITUDE = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class Interval:
+    """All integers from `lowest` to `highest`, both included."""
+
+    lowest: int
+    highest: int
+
+    @property
+    def magnitude(self) -> int:
+        return max(abs(self.lowest), abs(self.highest))
+
+    def minus(self, zero_point: int) -> Interval:
+        return Interval(self.lowest - zero_point, self.highest - zero_point)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """values: the range of each value. accumulators: by operation name, a magnitude that no partial sum of
+    its accumulator exceeds, in whatever order the terms are added (the bias first, last or between)."""
+
+    values: Mapping[str, Interval]
+    accumulators: Mapping[str, int]
+
+
+def bounds(graph: IntegerGraph) -> Bounds:
+    """Bound every value and accumulator; an accumulator that int32 cannot hold is an error naming the node."""
+    values: dict[str, Interval] = {}
+    accumulators: dict[str, int] = {}
+    for name in graph.inputs:
+        kind = graph.values[name].format.type
+        values[name] = Interval(kind.lowest, kind.highest)
+    for name, constant in graph.constants.items():
+        values[name] = Interval(int(constant.min()), int(constant.max()))
+    for operation in graph:
+        operands = [values[name] for name in operation.inputs]
+        centred = [
+            interval.minus(value.format.zero_point)
+            for interval, value in zip(operands, graph.operands(operation), strict=True)
+        ]
+        magnitude = accumulator_magnitude(operation, centred)
+        if magnitude is not None:
+            if magnitude > INT32_MAGNITUDE:
+                raise UnsupportedError(
+                    f"the accumulator can reach {magnitude:,}, which int32 cannot hold",
+                    where=f"{operation.kind} {operation.name}",
+                    fix="Use fewer bits for its weights or its input, or split the layer along its input.",
+                )
+            accumulators[operation.name] = magnitude
+        values[operation.output] = result_interval(operation, operands)
+    return Bounds(values, accumulators)
+
+
+def accumulator_magnitude(operation: Operation, centred: list[Interval]) -> int | None:
+    """The largest |partial sum| of the accumulator, given the operands' ranges less their zero points.
+
+    None for operations that only move or select elements.
+    """
+    match operation:
+        case Conv() | Linear():
+            weight = np.abs(operation.weight.astype(np.int64)).reshape(operation.weight.shape[0], -1)
+            terms = weight.sum(axis=1) * centred[0].magnitude
+            return int((terms + np.abs(operation.bias.astype(np.int64))).max())
+        case Add():
+            return sum(
+                abs(multiplier) * interval.magnitude
+                for multiplier, interval in zip(operation.multipliers, centred, strict=True)
+            )
+        case Mul():
+            return centred[0].magnitude * centred[1].magnitude
+        case AveragePool():
+            return centred[0].magnitude * math.prod(operation.kernel)
+        case _:
+            return None
+
+
+def result_interval(operation: Operation, operands: list[Interval]) -> Interval:
+    """The range of the output, given the operands' ranges."""
+    match operation:
+        case Conv() | Linear() | Add() | Mul() | AveragePool():
+            return Interval(operation.requantize.lowest, operation.requantize.highest)
+        case Table():
+            return Interval(int(operation.entries.min()), int(operation.entries.max()))
+        case Concat():
+            return Interval(min(o.lowest for o in operands), max(o.highest for o in operands))
+        case Pad():
+            return Interval(min(operands[0].lowest, operation.value), max(operands[0].highest, operation.value))
+        case MaxPool() | _:
+            return operands[0]

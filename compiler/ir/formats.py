@@ -1,0 +1,156 @@
+"""Formats: how integers stand for reals, and the plan that gives each value its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.errors import InternalError
+
+IntegerArray = npt.NDArray[np.signedinteger | np.unsignedinteger]
+FloatArray = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class IntegerType:
+    """A two's complement or unsigned integer of 1 to 32 bits."""
+
+    bits: int
+    signed: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= 32:
+            raise InternalError(f"an integer type of {self.bits} bits", fix="Bits go from 1 to 32.")
+
+    @property
+    def lowest(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    @property
+    def storage(self) -> np.dtype[np.signedinteger | np.unsignedinteger]:
+        """The smallest numpy integer that holds every value of this type."""
+        width = 8 if self.bits <= 8 else 16 if self.bits <= 16 else 32
+        return np.dtype(f"{'int' if self.signed else 'uint'}{width}")
+
+    def __str__(self) -> str:
+        return f"{'int' if self.signed else 'uint'}{self.bits}"
+
+
+@dataclass(frozen=True)
+class Format:
+    """`real = scale * (q - zero_point)` over the integers of `type`.
+
+    scale:      one positive float32 value, or one per channel along `axis`.
+    zero_point: the integer that stands for 0.0; 0 where the format is symmetric.
+    axis:       the channel axis of the value for per-channel scales, None for per-tensor.
+    """
+
+    type: IntegerType
+    scale: tuple[float, ...]
+    zero_point: int = 0
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        # Scales are float32 everywhere, so that an ONNX QuantizeLinear holds exactly the scale that the
+        # integer multipliers were computed from.
+        object.__setattr__(self, "scale", tuple(float(np.float32(s)) for s in self.scale))
+        if not self.scale or any(not math.isfinite(s) or s <= 0 for s in self.scale):
+            raise InternalError("a scale that is not a positive finite float32", where=str(self.scale[:4]))
+        if self.axis is None and len(self.scale) != 1:
+            raise InternalError("several scales without a channel axis")
+        if not self.type.lowest <= self.zero_point <= self.type.highest:
+            raise InternalError(f"zero point {self.zero_point} is outside {self.type}")
+
+    @property
+    def is_per_channel(self) -> bool:
+        return self.axis is not None
+
+    def scales_for(self, rank: int) -> npt.NDArray[np.float64]:
+        """The scales as float64, shaped to broadcast against a value of `rank` dimensions."""
+        shape = [1] * rank
+        if self.axis is not None:
+            shape[self.axis] = len(self.scale)
+        return np.array(self.scale, dtype=np.float64).reshape(shape)
+
+    def quantize(self, real: npt.ArrayLike) -> IntegerArray:
+        """Round half up to the grid and saturate; returns integers of the storage type, of real's shape."""
+        x = np.asarray(real, dtype=np.float64)
+        q = np.floor(x / self.scales_for(x.ndim) + 0.5) + self.zero_point
+        return np.clip(q, self.type.lowest, self.type.highest).astype(self.type.storage)
+
+    def dequantize(self, integers: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """The reals that the integers stand for, as float32, of the same shape."""
+        q = np.asarray(integers, dtype=np.float64)
+        return ((q - self.zero_point) * self.scales_for(q.ndim)).astype(np.float32)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "bits": self.type.bits,
+            "signed": self.type.signed,
+            "scale": list(self.scale),
+            "zero_point": self.zero_point,
+            "axis": self.axis,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Format:
+        return cls(
+            IntegerType(int(data["bits"]), bool(data["signed"])),  # type: ignore[call-overload]
+            tuple(float(s) for s in data["scale"]),  # type: ignore[attr-defined]
+            int(data["zero_point"]),  # type: ignore[call-overload]
+            None if data["axis"] is None else int(data["axis"]),  # type: ignore[call-overload]
+        )
+
+
+def affine(lowest: float, highest: float, type: IntegerType) -> Format:
+    """The asymmetric format whose grid covers [lowest, highest] and holds 0.0 exactly.
+
+    Jacob et al. 2017 (arXiv:1712.05877), section 3: scale = range / (2^bits - 1), and the zero point is the
+    integer nearest to the one that 0.0 falls on, so that zero padding costs no error.
+    """
+    lowest, highest = min(lowest, 0.0), max(highest, 0.0)
+    scale = _positive((highest - lowest) / (type.highest - type.lowest))
+    zero_point = math.floor(type.lowest - lowest / scale + 0.5)
+    return Format(type, (scale,), min(max(zero_point, type.lowest), type.highest))
+
+
+def symmetric(magnitude: float, type: IntegerType) -> Format:
+    """The format with zero point 0 that covers [-magnitude, magnitude], or [0, magnitude] if unsigned."""
+    return Format(type, (_positive(magnitude / type.highest),))
+
+
+def _positive(scale: float) -> float:
+    """A scale that float32 holds as a normal number: a value that is always 0.0 still needs a grid."""
+    return max(scale, float(np.finfo(np.float32).tiny) * 2**24) if scale > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which format each value gets, by value name: activations, weights and biases alike. Immutable."""
+
+    formats: Mapping[str, Format] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "formats", MappingProxyType(dict(self.formats)))
+
+    def __getitem__(self, value: str) -> Format:
+        return self.formats[value]
+
+    def __contains__(self, value: str) -> bool:
+        return value in self.formats
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.formats)
+
+    def with_formats(self, formats: Mapping[str, Format]) -> Plan:
+        """A plan with these formats added or replaced."""
+        return Plan({**self.formats, **formats})

@@ -1,0 +1,283 @@
+"""The integer graph: the meaning of a compiled model, in integers alone.
+
+Every operation is a frozen record of its operands, its constants and, where it accumulates, of how its
+int32 accumulator is requantized. The scales that ride along in each value's `Format` say what the integers
+stand for; no operation reads them. Shapes are those of one sample: the batch dimension is not part of them,
+and axes count from 0 without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.errors import InternalError
+from bitsmith.ir.formats import Format, IntegerArray
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One tensor: `shape` of one sample, and the format of its integers."""
+
+    name: str
+    shape: Shape
+    format: Format
+
+
+@dataclass(frozen=True, eq=False)
+class Requantize:
+    """`q = clamp(((acc * multiplier + 2^(shift-1)) >> shift) + zero_point, lowest, highest)`.
+
+    acc is int32, the product 64 bits wide, the shift arithmetic: round half up, rounded once.
+
+    multiplier: int64 in [1, 2^31), of a shape that broadcasts against one sample of the output. All channels
+                share `shift`, so that a kernel keeps it in its code; a channel whose ratio is far below the
+                largest has fewer bits in its multiplier, which costs it at most 2^-31 of the largest ratio.
+    shift:      1 to 62.
+    zero_point: of the output. lowest, highest: the clamp, which is where a fused Relu or Clip lives.
+    """
+
+    multiplier: npt.NDArray[np.int64]
+    shift: int
+    zero_point: int
+    lowest: int
+    highest: int
+
+    def __post_init__(self) -> None:
+        _freeze(self, "multiplier", np.int64)
+        if self.multiplier.size == 0 or self.multiplier.min() < 1 or self.multiplier.max() >= 1 << 31:
+            raise InternalError("a requantize multiplier outside [1, 2^31)")
+        if not 1 <= self.shift <= 62:
+            raise InternalError(f"a requantize shift of {self.shift}, outside 1 to 62")
+        if self.lowest > self.highest:
+            raise InternalError(f"an empty clamp [{self.lowest}, {self.highest}]")
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One step: reads `inputs`, makes `output`, and is named `name` for reports and errors."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Operation):
+    """`acc[o] = bias[o] + sum weight[o, i, k] * (x[i, ...] - x_zero_point)` over 1 or 2 spatial axes.
+
+    x: (channels, *space). weight: (out, channels / groups, *kernel), integers of weight_format; bias: int32
+    (out,). pads: before each spatial axis, then after each (ONNX order); padding contributes nothing to acc.
+    requantize.multiplier: (out, 1[, 1]) or (1,).
+    """
+
+    weight: IntegerArray
+    bias: npt.NDArray[np.int32]
+    weight_format: Format
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    groups: int
+    requantize: Requantize
+
+    def __post_init__(self) -> None:
+        _freeze(self, "weight", self.weight_format.type.storage)
+        _freeze(self, "bias", np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Operation):
+    """`acc[..., m] = bias[m] + sum_k weight[m, k] * (x[..., k] - x_zero_point)`, over the last axis of x.
+
+    weight: (out, in), integers of weight_format; bias: int32 (out,). requantize.multiplier: (out,) or (1,).
+    """
+
+    weight: IntegerArray
+    bias: npt.NDArray[np.int32]
+    weight_format: Format
+    requantize: Requantize
+
+    def __post_init__(self) -> None:
+        _freeze(self, "weight", self.weight_format.type.storage)
+        _freeze(self, "bias", np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Operation):
+    """`acc = (a - a_zero_point) * multipliers[0] + (b - b_zero_point) * multipliers[1]`; operands broadcast.
+
+    The operands meet in one scale and are rounded once: requantize.multiplier is 1, its shift does the work.
+    A negative multiplier subtracts. Multipliers are chosen so that acc fits int32.
+    """
+
+    multipliers: tuple[int, int]
+    requantize: Requantize
+
+
+@dataclass(frozen=True, eq=False)
+class Mul(Operation):
+    """`acc = (a - a_zero_point) * (b - b_zero_point)`; operands broadcast."""
+
+    requantize: Requantize
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePool(Operation):
+    """`acc = sum (x - x_zero_point)` over a window; requantize's multiplier holds the 1/count.
+
+    Padding contributes nothing to acc. Where the count of real elements differs between positions
+    (count_include_pad = 0), requantize.multiplier has one entry a position, (1, *out_space); else (1,).
+    A global average is the window that covers the whole space.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    requantize: Requantize
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(Operation):
+    """The largest element of each window; padding never wins. Input and output share one format."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Function:
+    """The real function that a table tabulates: an ONNX op, its attributes and its constant operands.
+
+    A table is complete without it. It serves backends that have the function itself (QDQ graphs, reports).
+    constants: float operands that follow the first input, each as (shape, values).
+    """
+
+    op: str
+    attributes: tuple[tuple[str, float], ...] = ()
+    constants: tuple[tuple[Shape, tuple[float, ...]], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Table(Operation):
+    """`y = entries[x - lowest of x's type]`, element by element; one row a channel (axis 0) or one for all.
+
+    entries: (rows, 2^bits), integers of the output's type.
+    """
+
+    entries: IntegerArray
+    function: Function
+
+    def __post_init__(self) -> None:
+        _freeze(self, "entries", self.entries.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Operation):
+    """The inputs side by side along `axis`. All share one format."""
+
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Operation):
+    """The same elements in the same order under the output's shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class Transpose(Operation):
+    """Output axis i is input axis `permutation[i]`."""
+
+    permutation: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Operation):
+    """`starts[i] : starts[i] + steps[i] * size : steps[i]` along each axis; size is the output's, steps not 0."""
+
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Operation):
+    """`value` around the input: pads before each axis, then after each (ONNX order)."""
+
+    pads: tuple[int, ...]
+    value: int
+
+
+@dataclass(frozen=True, eq=False)
+class Resize(Operation):
+    """Nearest-neighbour resize: output index i along axis a reads input index `indices[a][i]`."""
+
+    indices: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class HostOperation:
+    """A float op left to the host, applied to the dequantized output (a classifier's Softmax)."""
+
+    output: str
+    op: str
+    attributes: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerGraph:
+    """Operations in an order that may be executed, over named values. Checked when made, never changed.
+
+    constants: the integers of values that no operation makes and no caller gives, without a batch dimension.
+    host:      what is left to do in float on the outputs; not part of the integer meaning.
+    """
+
+    name: str
+    values: Mapping[str, Value]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    operations: tuple[Operation, ...]
+    constants: Mapping[str, IntegerArray] = field(default_factory=dict)
+    host: tuple[HostOperation, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
+        object.__setattr__(self, "constants", MappingProxyType(dict(self.constants)))
+        known = set(self.inputs) | set(self.constants)
+        for operation in self.operations:
+            missing = [name for name in operation.inputs if name not in known]
+            if missing:
+                raise InternalError(f"reads {missing[0]} before it is made", where=operation.name)
+            if operation.output in known:
+                raise InternalError(f"makes {operation.output} a second time", where=operation.name)
+            known.add(operation.output)
+        unknown = [name for name in self.outputs if name not in known] + sorted(known - set(self.values))
+        if unknown:
+            raise InternalError(f"value {unknown[0]} is not described or never made", where=self.name)
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self.operations)
+
+    def operands(self, operation: Operation) -> tuple[Value, ...]:
+        return tuple(self.values[name] for name in operation.inputs)
+
+    def result(self, operation: Operation) -> Value:
+        return self.values[operation.output]
+
+
+def _freeze(record: object, name: str, dtype: npt.DTypeLike) -> None:
+    """Give a frozen record its own read-only copy of an array."""
+    array = np.array(getattr(record, name), dtype=dtype)
+    array.flags.writeable = False
+    object.__setattr__(record, name, array)
