@@ -1,0 +1,112 @@
+# The two that matter: `make demo` and `make test`. Both make their own environment in .venv first.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON   ?= python3
+VENV     := .venv
+BIN      := $(VENV)/bin
+PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SETUP_PY := $(BIN)/python -c 'from setuptools import setup; setup()' -q
+TYPED    := build/typed
+
+# Debian packages that the tests need beyond make, git, python3 and python3-venv. None so far.
+APT_PACKAGES :=
+
+# Give both on the command line to select tests: make unit JOBS=0 PYTEST='tests/passes -k fold'
+JOBS   ?= 2
+PYTEST ?=
+
+MODEL       := models/digits/digits.onnx
+CALIBRATION := models/digits/calibration.npz
+EVALUATION  := models/digits/evaluation.npz
+DEMO        := build/digits
+
+.PHONY: help demo test lint types unit bench format apt clean distclean
+.DELETE_ON_ERROR:
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## Compile models/digits, print what was gained and lost, verify it
+	@echo "== bitsmith compile: float model in, integer artifact out"
+	@$(BIN)/bitsmith compile $(MODEL) --target onnxruntime --calibration $(CALIBRATION) -o $(DEMO)
+	@echo; echo "== bitsmith evaluate: the float model, on samples that neither training nor calibration saw"
+	@$(BIN)/bitsmith evaluate $(MODEL) --data $(EVALUATION)
+	@echo; echo "== bitsmith evaluate: the compiled model, on the same samples"
+	@$(BIN)/bitsmith evaluate $(DEMO) --data $(EVALUATION)
+	@echo; echo "== bitsmith verify: the artifact against the integer reference"
+	@$(BIN)/bitsmith verify $(DEMO) --data $(EVALUATION)
+	@echo; echo "== size in bytes: before, and each file after"
+	@wc -c $(MODEL) | awk '{ printf "%10d  %s\n", $$1, $$2 }'
+	@find $(DEMO) -type f -printf '%10s  %p\n' | sort -k2
+	@echo; echo "The files are in $(CURDIR)/$(DEMO)."
+
+test: apt lint types unit ## Install what the tests need; run ruff, mypy --strict and pytest
+
+lint: $(VENV)/.installed-test ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy cannot follow an editable install that maps four folders to one package, so it reads a laid-out copy.
+# Copies keep their times, which keeps its cache warm; messages are given back with the paths of the sources.
+types: $(VENV)/.installed-test ## Check types
+	@rm -rf $(TYPED)
+	@$(SETUP_PY) build_py --build-lib $(TYPED) 2>&1 | { grep -v 'byte-compiling is disabled' || true; }
+	MYPYPATH=$(TYPED) $(BIN)/mypy --strict -p bitsmith \
+	    | sed -E 's#^$(TYPED)/bitsmith/(passes|backends|templates)/#\1/#; s#^$(TYPED)/bitsmith/#compiler/#'
+
+unit: $(VENV)/.installed-test ## Run the tests
+	$(BIN)/pytest -n $(JOBS) $(PYTEST)
+
+bench: $(VENV)/.installed-test ## Run the benchmarks: minutes, and the machine to themselves
+	$(BIN)/pytest -n 0 -s tests/benchmarks $(PYTEST)
+
+format: $(VENV)/.installed-test ## Format the sources and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+apt: ## Install the Debian packages that the tests need, where that is possible
+ifeq ($(strip $(APT_PACKAGES)),)
+	@:
+else
+	@missing=$$(for package in $(APT_PACKAGES); do \
+	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || printf '%s ' $$package; done); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "No apt-get here; tests that need $$missing are skipped."; exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; \
+	elif sudo -n true 2>/dev/null; then as_root=sudo; \
+	else echo "Not root, and no sudo without a password; tests that need $$missing are skipped."; exit 0; fi; \
+	$$as_root apt-get update -q && $$as_root apt-get install -q -y --no-install-recommends $$missing \
+	    || echo "apt-get failed; tests that need $$missing are skipped."
+endif
+
+clean: ## Remove what was built, and the caches
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find compiler passes backends templates models tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the environment too
+	rm -rf $(VENV)
+
+# pyproject.toml holds the dependencies and the entry points, so a change to it asks for a new install.
+# Sources are found in place: new files need none.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing bitsmith into $(VENV)."
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	@echo "Installing bitsmith and what its tests need into $(VENV)."
+	@$(PIP) install --editable '.[test]'
+	@touch $(VENV)/.installed $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "$(PYTHON) is not installed. On Debian: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "bitsmith needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Choose one: make PYTHON=python3.11" >&2; \
+	    exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
