@@ -1,0 +1,361 @@
+"""The float graph: typed views over onnx-graphsurgeon, which only this file imports.
+
+A `Value` or `Node` is a light handle: two handles of one tensor are equal and hash alike, and a graph keeps no
+table of them. The graph is mutable and is the only stage of a compile that passes rewrite. Arrays inside it
+are never written in place: a pass that changes a weight sets a new array.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_graphsurgeon as gs
+
+from bitsmith.errors import InternalError
+
+BATCH = "N"
+Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
+
+
+class Value:
+    """A tensor of the float graph: a graph input, what a node makes, or a constant."""
+
+    __slots__ = ("_graph", "_tensor")
+
+    def __init__(self, graph: Graph, tensor: gs.Tensor) -> None:
+        self._graph = graph
+        self._tensor = tensor
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Value) and self._tensor is other._tensor
+
+    def __hash__(self) -> int:
+        return id(self._tensor)
+
+    def __repr__(self) -> str:
+        return f"Value({self.name}: {self.dtype}{list(self.shape)})"
+
+    @property
+    def name(self) -> str:
+        return str(self._tensor.name)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._tensor.dtype)
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """All dimensions; None for one that is not a known number (the batch, and no other once imported)."""
+        if self._tensor.shape is None:
+            raise InternalError("a value without a shape", where=self.name)
+        return tuple(int(d) if isinstance(d, int | np.integer) else None for d in self._tensor.shape)
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: all dimensions but the first, which is the batch."""
+        known = tuple(d for d in self.shape[1:] if d is not None)
+        if len(known) != self.rank - 1:
+            raise InternalError("a value with an unknown dimension besides the batch", where=self.name)
+        return known
+
+    @property
+    def constant(self) -> npt.NDArray[Any] | None:
+        """The array of a constant, read-only by convention; None for anything computed or given."""
+        return self._tensor.values if isinstance(self._tensor, gs.Constant) else None
+
+    @constant.setter
+    def constant(self, array: npt.NDArray[Any]) -> None:
+        if not isinstance(self._tensor, gs.Constant):
+            raise InternalError("only a constant can be given an array", where=self.name)
+        self._tensor.values = np.ascontiguousarray(array).reshape(array.shape)
+
+    @property
+    def producer(self) -> Node | None:
+        return Node(self._graph, self._tensor.inputs[0]) if self._tensor.inputs else None
+
+    @property
+    def consumers(self) -> tuple[Node, ...]:
+        """Each node that reads this value, once, in no particular order."""
+        distinct = {id(node): node for node in self._tensor.outputs}
+        return tuple(Node(self._graph, node) for node in distinct.values())
+
+    @property
+    def is_input(self) -> bool:
+        return any(self._tensor is tensor for tensor in self._graph._surgeon.inputs)
+
+    @property
+    def is_output(self) -> bool:
+        return any(self._tensor is tensor for tensor in self._graph._surgeon.outputs)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether someone besides one consumer sees it: a second consumer, or the caller of the graph."""
+        return len(self.consumers) + self.is_output > 1
+
+
+class Node:
+    """One operation of the float graph."""
+
+    __slots__ = ("_graph", "_node")
+
+    def __init__(self, graph: Graph, node: gs.Node) -> None:
+        self._graph = graph
+        self._node = node
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and self._node is other._node
+
+    def __hash__(self) -> int:
+        return id(self._node)
+
+    def __repr__(self) -> str:
+        return f"Node({self.op} {self.name})"
+
+    @property
+    def op(self) -> str:
+        return str(self._node.op)
+
+    @op.setter
+    def op(self, op: str) -> None:
+        self._node.op = op
+
+    @property
+    def domain(self) -> str:
+        return self._node.domain or ""
+
+    @property
+    def name(self) -> str:
+        return str(self._node.name)
+
+    @property
+    def where(self) -> str:
+        """How errors and reports call this node."""
+        return f"{self.op} {self.name}"
+
+    @property
+    def inputs(self) -> tuple[Value | None, ...]:
+        """The operands in order; None for an optional one that is left out."""
+        return tuple(None if t.is_empty() else Value(self._graph, t) for t in self._node.inputs)
+
+    def input(self, index: int) -> Value | None:
+        """Operand `index`, or None where it is left out or beyond the last."""
+        return self.inputs[index] if index < len(self._node.inputs) else None
+
+    def operand(self, index: int) -> Value:
+        """Operand `index`, which must be there."""
+        value = self.input(index)
+        if value is None:
+            raise InternalError(f"operand {index} is missing", where=self.where)
+        return value
+
+    def constant(self, index: int) -> npt.NDArray[Any] | None:
+        """The array of operand `index` if it is there and constant, else None."""
+        value = self.input(index)
+        return None if value is None else value.constant
+
+    def set_input(self, index: int, value: Value | None) -> None:
+        while len(self._node.inputs) <= index:
+            self._node.inputs.append(gs.Variable.empty())
+        self._node.inputs[index] = gs.Variable.empty() if value is None else value._tensor
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        return tuple(Value(self._graph, t) for t in self._node.outputs if not t.is_empty())
+
+    @property
+    def output(self) -> Value:
+        """The output of a node that has one."""
+        if len(self._node.outputs) != 1:
+            raise InternalError(f"{len(self._node.outputs)} outputs where one is expected", where=self.where)
+        return self.outputs[0]
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        return dict(self._node.attrs)
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        return self._node.attrs.get(name, default)
+
+    def set_attributes(self, **attributes: Attribute) -> None:
+        self._node.attrs.update(attributes)
+
+    def drop_attributes(self, *names: str) -> None:
+        for name in names:
+            self._node.attrs.pop(name, None)
+
+
+class Graph:
+    """A float32 ONNX graph in which every value has a name, a type and a shape."""
+
+    def __init__(self, surgeon: gs.Graph, metadata: Mapping[str, str], documentation: Mapping[str, str]) -> None:
+        self._surgeon = surgeon
+        self._metadata = dict(metadata)
+        self._documentation = dict(documentation)
+        self._names = set(surgeon.tensors(check_duplicates=True))
+        self._node_names = {node.name for node in surgeon.nodes}
+
+    @classmethod
+    def from_onnx(cls, model: onnx.ModelProto) -> Graph:
+        """Wrap a model whose names are unique and whose initializers have one reader each (see ir/load.py)."""
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        documentation = {node.name: node.doc_string for node in model.graph.node if node.doc_string}
+        return cls(gs.import_onnx(model), metadata, documentation)
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """The graph as a model, nodes in execution order, metadata and node documentation put back."""
+        self._surgeon.nodes = [node._node for node in self.nodes()]
+        model: onnx.ModelProto = gs.export_onnx(self._surgeon, ir_version=10, producer_name="bitsmith")
+        for key, text in sorted(self._metadata.items()):
+            model.metadata_props.add(key=key, value=text)
+        for node in model.graph.node:
+            node.doc_string = self._documentation.get(node.name, "")
+        return model
+
+    def copy(self) -> Graph:
+        """An independent graph; constants share their arrays, which nobody writes in place."""
+        return Graph(self._surgeon.copy(), self._metadata, self._documentation)
+
+    @property
+    def name(self) -> str:
+        return str(self._surgeon.name)
+
+    @property
+    def opset(self) -> int:
+        return int(self._surgeon.opset)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return dict(self._metadata)
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        return tuple(Value(self, tensor) for tensor in self._surgeon.inputs)
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        return tuple(Value(self, tensor) for tensor in self._surgeon.outputs)
+
+    def nodes(self, *ops: str) -> list[Node]:
+        """The nodes of these ops (of all if none is named), producers before consumers, else as they stood."""
+        order = self._execution_order()
+        return [Node(self, node) for node in order if not ops or node.op in ops]
+
+    def values(self) -> list[Value]:
+        """Every value, graph inputs first, then in execution order; constants before their reader."""
+        seen: dict[int, Value] = {}
+        for tensor in self._surgeon.inputs:
+            seen.setdefault(id(tensor), Value(self, tensor))
+        for node in self._execution_order():
+            for tensor in [*node.inputs, *node.outputs]:
+                if not tensor.is_empty():
+                    seen.setdefault(id(tensor), Value(self, tensor))
+        return list(seen.values())
+
+    def value(self, name: str) -> Value:
+        for value in self.values():
+            if value.name == name:
+                return value
+        raise InternalError(f"no value is called {name}", where=self.name)
+
+    def add_constant(self, hint: str, array: npt.NDArray[Any]) -> Value:
+        """A new constant named after `hint`."""
+        return Value(self, gs.Constant(self._fresh(hint, self._names), np.ascontiguousarray(array).reshape(array.shape)))
+
+    def add_node(
+        self,
+        op: str,
+        inputs: Iterable[Value | None],
+        hint: str,
+        shape: Sequence[int | None],
+        dtype: npt.DTypeLike = np.float32,
+        **attributes: Attribute,
+    ) -> Node:
+        """A new node with one new output of the given shape (None for the batch), both named after `hint`."""
+        output = gs.Variable(
+            self._fresh(hint, self._names), np.dtype(dtype), [BATCH if d is None else int(d) for d in shape]
+        )
+        node = gs.Node(
+            op,
+            self._fresh(hint, self._node_names),
+            dict(attributes),
+            [gs.Variable.empty() if value is None else value._tensor for value in inputs],
+            [output],
+        )
+        self._surgeon.nodes.append(node)
+        return Node(self, node)
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Let every reader of `old` read `new`. If `old` is a graph output, `new` takes its place and name."""
+        for consumer in list(old._tensor.outputs):
+            for index, tensor in enumerate(consumer.inputs):
+                if tensor is old._tensor:
+                    consumer.inputs[index] = new._tensor
+        if old.is_output:
+            if new.is_input or new.is_output or new.constant is not None:
+                raise InternalError(f"{new.name} cannot take the place of output {old.name}")
+            self._surgeon.outputs = [
+                new._tensor if tensor is old._tensor else tensor for tensor in self._surgeon.outputs
+            ]
+            old._tensor.name, new._tensor.name = new._tensor.name, old._tensor.name
+
+    def remove(self, node: Node) -> None:
+        """Take a node out of the graph; its outputs must have no readers left."""
+        for output in node.outputs:
+            if output.consumers or output.is_output:
+                raise InternalError(f"{output.name} is still read", where=node.where)
+        node._node.inputs.clear()
+        node._node.outputs.clear()
+        self._surgeon.nodes = [other for other in self._surgeon.nodes if other is not node._node]
+
+    def bypass(self, node: Node) -> None:
+        """Replace a one-output node by its first input and remove it."""
+        self.replace(node.output, node.operand(0))
+        self.remove(node)
+
+    def prune(self) -> list[str]:
+        """Remove every node that no output depends on; returns their names."""
+        removed: list[str] = []
+        for node in reversed(self.nodes()):
+            if not any(output.consumers or output.is_output for output in node.outputs):
+                removed.append(node.name)
+                self.remove(node)
+        return removed
+
+    def _execution_order(self) -> list[gs.Node]:
+        """Kahn's algorithm, taking the earliest listed node that is ready, so that the order is stable."""
+        nodes = self._surgeon.nodes
+        position = {id(node): index for index, node in enumerate(nodes)}
+        waiting = [0] * len(nodes)
+        for index, node in enumerate(nodes):
+            waiting[index] = sum(1 for tensor in node.inputs for _ in tensor.inputs)
+        ready = [index for index, count in enumerate(waiting) if count == 0]
+        heapq.heapify(ready)
+        order: list[gs.Node] = []
+        while ready:
+            node = nodes[heapq.heappop(ready)]
+            order.append(node)
+            for output in node.outputs:
+                for consumer in output.outputs:
+                    index = position[id(consumer)]
+                    waiting[index] -= 1
+                    if waiting[index] == 0:
+                        heapq.heappush(ready, index)
+        if len(order) != len(nodes):
+            raise InternalError("the graph has a cycle", where=self.name)
+        return order
+
+    def _fresh(self, hint: str, taken: set[str]) -> str:
+        name, count = hint, 1
+        while name in taken:
+            name, count = f"{hint}.{count}", count + 1
+        taken.add(name)
+        return name
