@@ -1,0 +1,53 @@
+"""What a backend is: a folder that turns an integer graph into an artifact, and can run what it wrote."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.ir.graph import Graph
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.target import Target
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A node that a backend cannot do: where it is, why, and what to do about it."""
+
+    where: str
+    reason: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}" + (f". {self.fix}" if self.fix else "")
+
+
+class Backend(ABC):
+    """Emits one kind of artifact from an integer graph. Made without arguments; holds no state.
+
+    Found by the entry point group `bitsmith.backends`; its package may hold a folder `targets` of TOML files.
+    """
+
+    name: ClassVar[str]
+    exact: ClassVar[bool] = True
+    """Whether the artifact must equal the integer graph in every element."""
+
+    def refusals(self, graph: Graph, target: Target) -> list[Refusal]:
+        """What in a normalised float graph this backend cannot do. Asked before any work is done."""
+        return []
+
+    @abstractmethod
+    def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
+        """Write the artifact's files into an existing folder; returns them, relative to it."""
+
+    @abstractmethod
+    def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+        """Run the emitted artifact on one batch of the graph's integer inputs; returns its integer outputs."""

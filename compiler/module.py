@@ -1,0 +1,56 @@
+"""What a pass works on: the model at its present stage, and all that is known about it so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bitsmith.dataset import Dataset
+from bitsmith.errors import PipelineError
+from bitsmith.ir.formats import Plan
+from bitsmith.ir.graph import Graph
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.ir.statistics import Statistics
+from bitsmith.progress import Progress, silent
+from bitsmith.target import Target
+
+
+@dataclass
+class Module:
+    """A model on its way from float to integers.
+
+    graph:       the float graph, which passes rewrite in place.
+    target:      what the model is compiled for; passes ask it for legal bits and granularity.
+    calibration: the samples that statistics are taken from; None in a compile without data.
+    seed:        of everything that draws random numbers.
+    progress:    told how far a long piece of work is.
+    statistics, plan, integer: None until a pass makes them; `require_...` says which pass is missing.
+    """
+
+    graph: Graph
+    target: Target
+    calibration: Dataset | None = None
+    seed: int = 0
+    progress: Progress = field(default=silent)
+    statistics: Statistics | None = None
+    plan: Plan = field(default_factory=Plan)
+    integer: IntegerGraph | None = None
+
+    def require_calibration(self) -> Dataset:
+        if self.calibration is None:
+            raise PipelineError("this pipeline needs calibration data", fix="Give --calibration DATA.npz.")
+        return self.calibration
+
+    def require_statistics(self) -> Statistics:
+        if self.statistics is None:
+            raise PipelineError(
+                "a pass reads statistics that no pass before it took",
+                fix="Put `calibrate` before it in the pipeline.",
+            )
+        return self.statistics
+
+    def require_integer(self) -> IntegerGraph:
+        if self.integer is None:
+            raise PipelineError(
+                "the pipeline ends without an integer graph", fix="End the pipeline with `integerize`."
+            )
+        return self.integer

@@ -1,0 +1,51 @@
+"""Passes and backends by name, ours and those of any installed package, through entry points."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from bitsmith.errors import BitsmithError, PipelineError, TargetError
+
+PASSES = "bitsmith.passes"
+BACKENDS = "bitsmith.backends"
+_ERRORS: dict[str, type[BitsmithError]] = {PASSES: PipelineError, BACKENDS: TargetError}
+
+
+def names(group: str) -> list[str]:
+    """What is installed in an entry point group, sorted."""
+    return sorted({point.name for point in entry_points(group=group)})
+
+
+def find(group: str, name: str) -> Any:
+    """The object that an entry point names; an unknown name is an error that suggests the nearest."""
+    found = {point.name: point for point in entry_points(group=group)}
+    singular = group.rsplit(".", 1)[-1].removesuffix("s" if group == BACKENDS else "es")
+    if name not in found:
+        raise _ERRORS[group](
+            f"there is no {singular} called {name}", fix=suggest(name, found) or f"No {singular} is installed."
+        )
+    return _load(found[name], group)
+
+
+def _load(point: EntryPoint, group: str) -> Any:
+    try:
+        return point.load()
+    except Exception as fault:
+        distribution = point.dist.name if point.dist is not None else "an installed package"
+        raise _ERRORS[group](
+            f"{point.value} cannot be imported ({type(fault).__name__}: {fault})",
+            where=f"entry point {point.name} of {distribution}",
+            fix="Repair or uninstall that package.",
+        ) from fault
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`Did you mean x?` where something known is close, else the list of what is known; empty if nothing is."""
+    choices = sorted(known)
+    close = difflib.get_close_matches(name, choices, n=1)
+    if close:
+        return f"Did you mean {close[0]}?"
+    return f"Known: {', '.join(choices)}." if choices else ""
