@@ -7,7 +7,7 @@ SHELL       := /bin/bash
 PYTHON   ?= python3
 VENV     := .venv
 BIN      := $(VENV)/bin
-PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP      := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 SETUP_PY := $(BIN)/python -c 'from setuptools import setup; setup()' -q
 TYPED    := build/typed
 
