@@ -72,14 +72,15 @@ ifeq ($(strip $(APT_PACKAGES)),)
 	@:
 else
 	@missing=$$(for package in $(APT_PACKAGES); do \
-	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || printf '%s ' $$package; done); \
+	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || printf ' %s' $$package; done); \
 	if [ -z "$$missing" ]; then exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then echo "No apt-get here; tests that need $$missing are skipped."; exit 0; fi; \
-	if [ "$$(id -u)" = 0 ]; then as_root=; \
-	elif sudo -n true 2>/dev/null; then as_root=sudo; \
-	else echo "Not root, and no sudo without a password; tests that need $$missing are skipped."; exit 0; fi; \
-	$$as_root apt-get update -q && $$as_root apt-get install -q -y --no-install-recommends $$missing \
-	    || echo "apt-get failed; tests that need $$missing are skipped."
+	if ! command -v apt-get >/dev/null; then echo "No apt-get here; tests that need$$missing are skipped."; exit 0; fi; \
+	apt_get='env DEBIAN_FRONTEND=noninteractive apt-get -q'; \
+	if [ "$$(id -u)" = 0 ]; then :; \
+	elif sudo -n true 2>/dev/null; then apt_get="sudo $$apt_get"; \
+	else echo "Not root, and no sudo without a password; tests that need$$missing are skipped."; exit 0; fi; \
+	$$apt_get update && $$apt_get install -y --no-install-recommends $$missing \
+	    || echo "apt-get failed; tests that need$$missing are skipped."
 endif
 
 clean: ## Remove what was built, and the caches
