@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -204,11 +205,21 @@ class Graph:
         self._node_names = {node.name for node in surgeon.nodes}
 
     @classmethod
-    def from_onnx(cls, model: onnx.ModelProto) -> Graph:
-        """Wrap a model whose names are unique and whose initializers have one reader each (see ir/load.py)."""
+    def from_onnx(
+        cls, model: onnx.ModelProto, constants: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})
+    ) -> Graph:
+        """Wrap a model whose names are unique and whose constants have one reader each (see ir/load.py).
+
+        constants: arrays of values that nodes read and the model does not hold as initializers; not copied.
+        """
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         documentation = {node.name: node.doc_string for node in model.graph.node if node.doc_string}
-        return cls(gs.import_onnx(model), metadata, documentation)
+        surgeon = gs.import_onnx(model)
+        for node in surgeon.nodes:
+            for index, tensor in enumerate(node.inputs):
+                if tensor.name in constants:
+                    node.inputs[index] = gs.Constant(tensor.name, constants[tensor.name])
+        return cls(surgeon, metadata, documentation)
 
     def to_onnx(self) -> onnx.ModelProto:
         """The graph as a model, nodes in execution order, metadata and node documentation put back."""

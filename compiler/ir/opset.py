@@ -1,0 +1,47 @@
+"""Every model brought to one opset, so that no later stage knows the history of an operator."""
+
+from __future__ import annotations
+
+from onnx import checker, inliner, shape_inference, version_converter
+
+from bitsmith.errors import ModelError, UnsupportedError
+from bitsmith.ir.draft import Draft
+
+LEVEL = 23
+"""The opset of every graph after import. ONNX Runtime 1.31 has kernels for all that is compiled here at it."""
+
+
+def inline_functions(draft: Draft) -> None:
+    """Replace every call of a model-local function by its body."""
+    if draft.model.functions:
+        draft.absorb(inliner.inline_local_functions(draft.for_tools(), convert_version=True))
+
+
+def check(draft: Draft) -> None:
+    """Hold the model to the ONNX standard. Raises ModelError with what the checker says."""
+    try:
+        checker.check_model(draft.for_tools())
+    except checker.ValidationError as fault:
+        raise ModelError(
+            f"the ONNX checker refuses it ({_first_line(fault)})",
+            where=draft.graph.name,
+            fix="Export the model again, with a current exporter.",
+        ) from None
+
+
+def upgrade(draft: Draft) -> None:
+    """Bring the model to opset LEVEL."""
+    if draft.opset == LEVEL:
+        return
+    try:
+        draft.absorb(version_converter.convert_version(draft.for_tools(), LEVEL))
+    except (RuntimeError, version_converter.ConvertError, shape_inference.InferenceError) as fault:
+        raise UnsupportedError(
+            f"cannot be brought from opset {draft.opset} to {LEVEL} ({_first_line(fault)})",
+            where=draft.graph.name,
+            fix=f"Export it at opset 17 or later.",
+        ) from None
+
+
+def _first_line(fault: Exception) -> str:
+    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
