@@ -50,7 +50,5 @@ class Module:
 
     def require_integer(self) -> IntegerGraph:
         if self.integer is None:
-            raise PipelineError(
-                "the pipeline ends without an integer graph", fix="End the pipeline with `integerize`."
-            )
+            raise PipelineError("the pipeline ends without an integer graph", fix="End the pipeline with `integerize`.")
         return self.integer

@@ -25,7 +25,8 @@ def find(group: str, name: str) -> Any:
     singular = group.rsplit(".", 1)[-1].removesuffix("s" if group == BACKENDS else "es")
     if name not in found:
         raise _ERRORS[group](
-            f"there is no {singular} called {name}", fix=suggest(name, found) or f"No {singular} is installed."
+            f"there is no {singular} called {name}",
+            fix=suggest(name, found) or f"No {singular} is installed.",
         )
     return _load(found[name], group)
 

@@ -24,6 +24,7 @@ from bitsmith.ir.integer import (
 )
 
 INT32_MAGNITUDE = (1 << 31) - 1
+INT64_MAGNITUDE = (1 << 62) - 1
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ def bounds(graph: IntegerGraph) -> Bounds:
         ]
         magnitude = accumulator_magnitude(operation, centred)
         if magnitude is not None:
-            if magnitude > INT32_MAGNITUDE:
+            # The operands of an Add are scaled before they meet: its terms are the 64-bit products themselves.
+            width = 64 if isinstance(operation, Add) else 32
+            if magnitude > (INT64_MAGNITUDE if width == 64 else INT32_MAGNITUDE):
                 raise UnsupportedError(
-                    f"the accumulator can reach {magnitude:,}, which int32 cannot hold",
+                    f"the accumulator can reach {magnitude:,}, which int{width} cannot hold",
                     where=f"{operation.kind} {operation.name}",
                     fix="Use fewer bits for its weights or its input, or split the layer along its input.",
                 )

@@ -279,7 +279,10 @@ class Graph:
 
     def add_constant(self, hint: str, array: npt.NDArray[Any]) -> Value:
         """A new constant named after `hint`."""
-        return Value(self, gs.Constant(self._fresh(hint, self._names), np.ascontiguousarray(array).reshape(array.shape)))
+        return Value(
+            self,
+            gs.Constant(self._fresh(hint, self._names), np.ascontiguousarray(array).reshape(array.shape)),
+        )
 
     def add_node(
         self,

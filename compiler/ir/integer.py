@@ -117,7 +117,8 @@ class Add(Operation):
     """`acc = (a - a_zero_point) * multipliers[0] + (b - b_zero_point) * multipliers[1]`; operands broadcast.
 
     The operands meet in one scale and are rounded once: requantize.multiplier is 1, its shift does the work.
-    A negative multiplier subtracts. Multipliers are chosen so that acc fits int32.
+    A negative multiplier subtracts. acc is 64 bits wide; for operands of 8 bits multipliers are chosen so that
+    it fits int32 with its rounding added.
     """
 
     multipliers: tuple[int, int]

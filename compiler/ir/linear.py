@@ -1,0 +1,27 @@
+"""The ops that multiply an activation by a constant weight, and where each keeps its parts."""
+
+from __future__ import annotations
+
+from bitsmith.ir.fusion import bias_of
+from bitsmith.ir.graph import Node, Value
+
+LINEAR = ("Conv", "Gemm", "MatMul")
+
+
+def weight_value(node: Node) -> Value:
+    return node.operand(1)
+
+
+def output_axis(node: Node) -> int:
+    """The axis of the weight that counts output channels: (out, in, ...) for Conv and Gemm, (in, out) for MatMul."""
+    return 1 if node.op == "MatMul" else 0
+
+
+def bias_value(node: Node) -> Value | None:
+    """The constant vector that is added per output channel, if any; a MatMul keeps it in the Add that follows."""
+    if node.op != "MatMul":
+        return node.input(2)
+    add = bias_of(node)
+    if add is None:
+        return None
+    return next(operand for operand in add.inputs if operand is not None and operand.constant is not None)

@@ -1,0 +1,79 @@
+"""Decide the format of every activation from what calibration saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bitsmith.errors import PipelineError
+from bitsmith.ir.formats import Format, IntegerType, affine, symmetric
+from bitsmith.ir.fusion import bias_of, materialised
+from bitsmith.ir.graph import Graph, Value
+from bitsmith.ir.sharing import format_groups
+from bitsmith.manager import Changes, Pass
+from bitsmith.module import Module
+from bitsmith.observers import choose_range
+
+
+@dataclass(frozen=True)
+class QuantizeActivations(Pass):
+    """Give each activation a per-tensor format whose grid covers the range that an observer chose.
+
+    Values between which elements only move (Concat, Reshape, pools by maximum...) share the format that covers
+    them all. Asymmetric formats follow Jacob et al. 2017 (arXiv:1712.05877, section 3). Symmetric ones have
+    zero point 0, and are unsigned where no sample was negative, so that no half of the grid lies idle.
+    Constant operands of Add, Mul and Concat are values like any other.
+
+    bits:      of every activation, the graph's inputs and outputs included.
+    observer:  how the range is chosen: min-max, percentile, mse or kl.
+    symmetric: whether zero points must be 0.
+    """
+
+    name: ClassVar[str] = "quantize-activations"
+
+    bits: int = 8
+    observer: str = "mse"
+    symmetric: bool = False
+
+    def run(self, module: Module) -> Changes:
+        if self.bits not in module.target.activation_bits:
+            raise PipelineError(
+                f"{self.bits}-bit activations",
+                where=f"target {module.target.name}",
+                fix=f"It runs {', '.join(map(str, module.target.activation_bits))} bits.",
+            )
+        changes = Changes()
+        formats: dict[str, Format] = {}
+        values = materialised(module.graph)
+        operands = constant_operands(module.graph)
+        for group in format_groups(module.graph, [*values, *operands]):
+            ranges = [self._range(module, value) for value in group]
+            chosen = self._format(min(low for low, _ in ranges), max(high for _, high in ranges), module)
+            for value in group:
+                formats[value.name] = chosen
+                changes.change(value.name)
+        module.plan = module.plan.with_formats(formats)
+        return changes
+
+    def _range(self, module: Module, value: Value) -> tuple[float, float]:
+        if value.constant is not None:
+            return float(value.constant.min()), float(value.constant.max())
+        seen = module.require_statistics().of(value.name)
+        return choose_range(self.observer, seen, levels=1 << self.bits, symmetric=self._is_symmetric(module))
+
+    def _format(self, lowest: float, highest: float, module: Module) -> Format:
+        if self._is_symmetric(module):
+            kind = IntegerType(self.bits, signed=lowest < 0)
+            return symmetric(max(-lowest, highest), kind)
+        return affine(lowest, highest, IntegerType(self.bits))
+
+    def _is_symmetric(self, module: Module) -> bool:
+        return self.symmetric or module.target.symmetric_activations
+
+
+def constant_operands(graph: Graph) -> list[Value]:
+    """The constants that are read as values like any activation: not weights, biases or parameters."""
+    biases = {bias_of(node) for node in graph.nodes("MatMul")}
+    readers = [node for node in graph.nodes("Add", "Sub", "Mul", "Concat") if node not in biases]
+    operands = [operand for node in readers for operand in node.inputs if operand is not None]
+    return [operand for operand in operands if operand.constant is not None]
