@@ -77,6 +77,4 @@ def materialised(graph: Graph) -> list[Value]:
 def _only_reader(node: Node) -> Node | None:
     output = node.output
     consumers = output.consumers
-    if output.is_shared or len(consumers) != 1 or consumers[0].operand(0) != output and consumers[0].op != "Add":
-        return None
-    return consumers[0]
+    return consumers[0] if len(consumers) == 1 and not output.is_shared else None

@@ -9,6 +9,7 @@ LINEAR = ("Conv", "Gemm", "MatMul")
 
 
 def weight_value(node: Node) -> Value:
+    """The constant that multiplies the activation."""
     return node.operand(1)
 
 

@@ -32,6 +32,7 @@ def lower_add(build: Build, node: Node) -> None:
 
 
 def lower_mul(build: Build, node: Node) -> None:
+    """Mul: the product of the centred operands is the accumulator."""
     left, right = (build.format(node.operand(index)) for index in (0, 1))
     output = build.format(group_output(node))
     build.add(

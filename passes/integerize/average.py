@@ -10,6 +10,7 @@ from bitsmith.passes.integerize.windows import window_of
 
 
 def lower_average_pool(build: Build, node: Node) -> None:
+    """One multiplier where every window averages over as many elements, else one a position."""
     window = window_of(node)
     counts = window.counts(include_pad=bool(node.attribute("count_include_pad", 0)))
     scale = build.format(node.operand(0)).scale[0] / build.format(group_output(node)).scale[0]

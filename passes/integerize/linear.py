@@ -15,6 +15,7 @@ from bitsmith.passes.integerize.build import Build
 
 
 def lower_conv(build: Build, node: Node) -> None:
+    """Conv, over one or two spatial axes."""
     weight, weight_format, bias = _parameters(build, node)
     spatial = weight.ndim - 2
     ratio = _ratio(build, node, weight_format).reshape(-1, *[1] * spatial)
@@ -36,6 +37,7 @@ def lower_conv(build: Build, node: Node) -> None:
 
 
 def lower_matrix_product(build: Build, node: Node) -> None:
+    """Gemm, or MatMul by a constant with the bias that follows it: one product over the last axis."""
     weight, weight_format, bias = _parameters(build, node)
     integers = weight_format.quantize(weight)
     if output_axis(node) == 1:

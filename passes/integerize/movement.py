@@ -14,21 +14,25 @@ from bitsmith.passes.integerize.windows import window_of
 
 
 def lower_reshape(build: Build, node: Node) -> None:
+    """Reshape. Elements keep their order; the batch is not among them."""
     build.add(Reshape(node.name, (build.operand(node.operand(0)),), build.result(node.output)))
 
 
 def lower_transpose(build: Build, node: Node) -> None:
+    """Transpose. The batch stays first, so that the other axes move among themselves."""
     permutation = node.attribute("perm", list(range(node.output.rank))[::-1])
     moved = tuple(int(axis) - 1 for axis in permutation[1:])
     build.add(Transpose(node.name, (build.operand(node.operand(0)),), build.result(node.output), moved))
 
 
 def lower_concat(build: Build, node: Node) -> None:
+    """Concat. Operands in one format, side by side."""
     axis = int(node.attribute("axis")) % node.output.rank - 1
     build.add(Concat(node.name, build.operands(node), build.result(node.output), axis))
 
 
 def lower_slice(build: Build, node: Node) -> None:
+    """Slice. Starts, axes and steps become one start and step an axis; ends are the output's size."""
     shape = node.operand(0).sample_shape
     starts, steps = [0] * len(shape), [1] * len(shape)
     given_starts = _integers(node, 1)
@@ -47,6 +51,7 @@ def lower_slice(build: Build, node: Node) -> None:
 
 
 def lower_pad(build: Build, node: Node) -> None:
+    """Pad. The fill becomes an integer of the shared format; 0.0 is its zero point."""
     rank = node.output.rank
     given = _integers(node, 1)
     axes = [axis % rank for axis in _integers(node, 3)] or list(range(rank))
@@ -61,6 +66,7 @@ def lower_pad(build: Build, node: Node) -> None:
 
 
 def lower_resize(build: Build, node: Node) -> None:
+    """Resize. Which input each output reads is settled here, axis by axis."""
     sources, targets = node.operand(0).sample_shape, node.output.sample_shape
     scales = node.constant(2)
     factors = (
@@ -82,6 +88,7 @@ def lower_resize(build: Build, node: Node) -> None:
 
 
 def lower_max_pool(build: Build, node: Node) -> None:
+    """MaxPool. The largest integer stands for the largest real."""
     window = window_of(node)
     build.add(
         MaxPool(
