@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import math
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from bitsmith import registry
+from bitsmith.errors import TargetError
+from bitsmith.tables import Reader, boolean, integer, one_of, read_table, several, shown, size, text
+
+FOLDER = "targets"
 
 
 @dataclass(frozen=True)
@@ -32,3 +46,120 @@ class Target:
     flash: int | None = None
     ram: int | None = None
     cycles: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, as a TOML file of the target would hold them."""
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {
+            key: list(value) if isinstance(value, tuple) else dict(value) if key == "cycles" else value
+            for key, value in fields.items()
+        }
+
+
+def _cycles(value: object) -> dict[str, float]:
+    """Cycles by bit pair."""
+    if not isinstance(value, dict):
+        raise ValueError(f'must be a table such as {{"8x8" = 1.5}}, not {shown(value)}')
+    for pair, cost in value.items():
+        if not re.fullmatch(r"(?:[1-9]|1[0-6])x(?:[1-9]|1[0-6])", pair):
+            raise ValueError(f'{pair!r} must be weight bits x activation bits, such as "8x8"')
+        if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 < cost < math.inf:
+            raise ValueError(f"the cycles of {pair} must be a positive number, not {shown(cost)}")
+    return {pair: float(cost) for pair, cost in value.items()}
+
+
+_BITS = several(integer(1, 16))
+_READERS: dict[str, Reader] = {
+    "name": text,
+    "backend": text,
+    "description": text,
+    "weight_bits": _BITS,
+    "activation_bits": _BITS,
+    "granularities": several(one_of("channel", "tensor")),
+    "symmetric_activations": boolean,
+    "scales": one_of("free", "power-of-two"),
+    "fused": several(one_of("Relu", "Clip"), least=0),
+    "flash": size,
+    "ram": size,
+    "cycles": _cycles,
+}
+
+
+def read_target(path: str | os.PathLike[str]) -> Target:
+    """The target in a TOML file; its name is that of the file unless the file gives another.
+
+    Raises TargetError, naming file and key, for anything in it that makes no sense.
+    """
+    values = read_table(path, _READERS, TargetError)
+    values.setdefault("name", Path(path).stem)
+    if not values["name"]:
+        raise TargetError("must not be empty", where=f"{path}, name")
+    backends = registry.names(registry.BACKENDS)
+    if values.get("backend") not in backends:
+        raise TargetError(
+            f"there is no backend called {values['backend']}" if "backend" in values else "is missing",
+            where=f"{path}, backend",
+            fix=registry.suggest(values.get("backend", ""), backends) or "No backend is installed.",
+        )
+    return Target(**values)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The targets that installed backends bring, by name.
+
+    faults: why a backend could not be asked, or a target of that name is not to be had; by name.
+    """
+
+    targets: Mapping[str, Target]
+    faults: Mapping[str, TargetError]
+
+
+def installed_targets() -> Installed:
+    """Every TOML file in the folder `targets` of each installed backend's package."""
+    found: dict[str, Target] = {}
+    faults: dict[str, TargetError] = {}
+    for backend in registry.names(registry.BACKENDS):
+        try:
+            for target in _targets_of(backend):
+                if target.name in found:
+                    faults[target.name] = TargetError(
+                        f"the backends {found[target.name].backend} and {backend} both bring it",
+                        where=f"target {target.name}",
+                        fix="Uninstall one, or give --target the TOML file itself.",
+                    )
+                found[target.name] = target
+        except TargetError as fault:
+            faults[backend] = fault
+    return Installed({name: target for name, target in sorted(found.items()) if name not in faults}, faults)
+
+
+def _targets_of(backend: str) -> Iterator[Target]:
+    module = sys.modules[registry.find(registry.BACKENDS, backend).__module__]
+    # A backend in a module of its own, outside any package, has no folder to bring targets in.
+    folder = files(module.__package__) / FOLDER if module.__package__ else None
+    if folder is not None and folder.is_dir():
+        for entry in sorted(folder.iterdir(), key=lambda one: one.name):
+            if entry.name.endswith(".toml"):
+                with as_file(entry) as path:
+                    yield read_target(path)
+
+
+def load_target(name_or_path: str | os.PathLike[str]) -> Target:
+    """The installed target of that name, or the one in a TOML file: whatever ends in .toml or has a folder.
+
+    Raises TargetError for a name that no installed backend brings, suggesting the nearest.
+    """
+    given = os.fspath(name_or_path)
+    if given.endswith(".toml") or Path(given).name != given:
+        return read_target(given)
+    installed = installed_targets()
+    if given in installed.targets:
+        return installed.targets[given]
+    for name, fault in installed.faults.items():
+        if name == given or not installed.targets:
+            raise fault
+    broken = "".join(f" Not asked, for it is broken: {fault}" for fault in installed.faults.values())
+    raise TargetError(
+        f"there is no target called {given}", fix=registry.suggest(given, installed.targets) + broken
+    )

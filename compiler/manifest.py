@@ -1,0 +1,88 @@
+"""The manifest of a compiled folder: what is in it, read and written whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bitsmith.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+FORMAT = "bitsmith artifact 1"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a compiled folder; ArtifactError for a folder that has none, or none that is whole."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as reason:
+        raise ArtifactError(
+            f"has no {MANIFEST}" if folder.is_dir() else "there is no such folder",
+            where=str(folder),
+            fix="Give the folder that `bitsmith compile -o` wrote.",
+        ) from reason
+    except OSError as reason:
+        raise ArtifactError(f"cannot be read: {reason.strerror}", where=str(path)) from reason
+    except (ValueError, RecursionError) as reason:
+        raise ArtifactError(
+            f"is damaged: {reason}", where=str(path), fix="Compile the model again."
+        ) from reason
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ArtifactError(
+            f"is not a manifest of this version of bitsmith ({FORMAT})",
+            where=str(path),
+            fix="Compile the model again.",
+        )
+    if not isinstance(manifest.get("files"), dict):
+        raise ArtifactError("lists no files", where=str(path), fix="Compile the model again.")
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest of a folder, in one step: the file is the old one or the new one, never a part."""
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(folder / MANIFEST, text)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in one step, over what was there."""
+    part = path.with_name(part_name(path.name))
+    part.write_text(text, encoding="utf-8")
+    flush(part)
+    part.replace(path)
+
+
+def part_name(name: str) -> str:
+    """What `write_whole` calls a file until it is whole."""
+    return f".{name}.part"
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder but its manifest, by path relative to it, sorted."""
+    paths = {path.relative_to(folder).as_posix(): path for path in files(folder)}
+    return {name: file_sha256(paths[name]) for name in sorted(paths) if name != MANIFEST}
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of one file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Everything in a folder, at whatever depth, that is no folder itself."""
+    return (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+
+
+def flush(path: Path) -> None:
+    """Wait until a file is on the disk, so that a rename never names what a power cut could still lose."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

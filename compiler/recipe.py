@@ -1,0 +1,138 @@
+"""A recipe: how to compile, as data. From a TOML file, from options, or from both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from bitsmith.errors import PipelineError
+from bitsmith.manager import Pipeline
+from bitsmith.pipelines import NORMALISE
+from bitsmith.tables import Reader, boolean, integer, one_of, read_table, shown, text
+from bitsmith.target import Target
+
+OBSERVERS = ("min-max", "percentile", "mse", "kl")
+GRANULARITIES = ("channel", "tensor")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a compile does to a model; None leaves the choice to the target.
+
+    pipeline:     the passes to run; None for the default ones, made from the five options that follow.
+    weights, activations: bits.
+    granularity:  of weight scales, `channel` or `tensor`.
+    symmetric_activations: whether activations get zero point 0.
+    observer:     how activation ranges are chosen: min-max, percentile, mse or kl.
+    seed:         of everything that draws random numbers.
+    input_shapes: by input name, the shape with its batch dimension; for models that leave dimensions open.
+    """
+
+    pipeline: str | None = None
+    weights: int | None = None
+    activations: int | None = None
+    granularity: str | None = None
+    symmetric_activations: bool | None = None
+    observer: str | None = None
+    seed: int | None = None
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Recipe:
+        """The recipe in a TOML file, whose keys are the fields; PipelineError for what makes no sense."""
+        values = read_table(path, _READERS, PipelineError)
+        recipe = cls(**values)
+        recipe.refuse_contradiction(str(path))
+        return recipe
+
+    def overridden(self, other: Recipe) -> Recipe:
+        """This recipe with whatever `other` says put in its place."""
+        said = {
+            one.name: getattr(other, one.name) for one in fields(self) if getattr(other, one.name) is not None
+        }
+        return replace(self, **{**said, "input_shapes": {**self.input_shapes, **other.input_shapes}})
+
+    def refuse_contradiction(self, where: str = "") -> None:
+        """Refuse options that a pipeline of the user's own would leave without effect."""
+        given = [name for name in _CHOICES if getattr(self, name) is not None]
+        if self.pipeline is not None and given:
+            raise PipelineError(
+                f"{given[0]} has no effect beside a pipeline",
+                where=where,
+                fix="Give it as an option of its pass: " + _CHOICES[given[0]] + ".",
+            )
+
+    def passes(self, target: Target) -> Pipeline:
+        """The pipeline that this recipe makes for a target; PipelineError for bits it does not run."""
+        self.refuse_contradiction()
+        return Pipeline.parse(self.pipeline if self.pipeline is not None else self._default(target))
+
+    def _default(self, target: Target) -> str:
+        weights = _chosen("weights", self.weights, target.weight_bits, target)
+        activations = _chosen("activations", self.activations, target.activation_bits, target)
+        granularity = _chosen("granularity", self.granularity, target.granularities, target)
+        if self.symmetric_activations is False and target.symmetric_activations:
+            raise PipelineError("activations must be symmetric", where=f"target {target.name}")
+        symmetric = "true" if self.symmetric_activations or target.symmetric_activations else "false"
+        observer = self.observer or "mse"
+        return ",".join(
+            [
+                NORMALISE,
+                "calibrate",
+                f"quantize-activations{{bits={activations},observer={observer},symmetric={symmetric}}}",
+                f"quantize-weights{{bits={weights},granularity={granularity}}}",
+                "integerize",
+            ]
+        )
+
+
+_CHOICES = {
+    "weights": "quantize-weights{bits=...}",
+    "activations": "quantize-activations{bits=...}",
+    "granularity": "quantize-weights{granularity=...}",
+    "symmetric_activations": "quantize-activations{symmetric=...}",
+    "observer": "quantize-activations{observer=...}",
+}
+
+
+def _chosen(name: str, wanted: Any, legal: tuple[Any, ...], target: Target) -> Any:
+    if wanted is None:
+        return legal[0]
+    if wanted not in legal:
+        raise PipelineError(
+            f"{name} {wanted} is not what it runs",
+            where=f"target {target.name}",
+            fix=f"It runs {name} {' or '.join(map(str, legal))}.",
+        )
+    return wanted
+
+
+def _pipeline(value: object) -> str:
+    """A pipeline as one text, or as a list of one text a pass."""
+    if isinstance(value, list):
+        return ",".join(text(one) for one in value)
+    return text(value)
+
+
+def _shapes(value: object) -> dict[str, tuple[int, ...]]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table such as {{x = [1, 3, 32, 32]}}, not {shown(value)}")
+    dimension = integer(1)
+    for name, shape in value.items():
+        if not isinstance(shape, list):
+            raise ValueError(f"the shape of {name} must be a list of integers, not {shown(shape)}")
+    return {name: tuple(dimension(size) for size in shape) for name, shape in value.items()}
+
+
+_READERS: dict[str, Reader] = {
+    "pipeline": _pipeline,
+    "weights": integer(1, 16),
+    "activations": integer(1, 16),
+    "granularity": one_of(*GRANULARITIES),
+    "symmetric_activations": boolean,
+    "observer": one_of(*OBSERVERS),
+    "seed": integer(0, 2**32 - 1),
+    "input_shapes": _shapes,
+}
