@@ -85,7 +85,8 @@ class Format:
         """Round half up to the grid and saturate; returns integers of the storage type, of real's shape."""
         x = np.asarray(real, dtype=np.float64)
         q = np.floor(x / self.scales_for(x.ndim) + 0.5) + self.zero_point
-        return np.clip(q, self.type.lowest, self.type.highest).astype(self.type.storage)
+        integers: IntegerArray = np.clip(q, self.type.lowest, self.type.highest).astype(self.type.storage)
+        return integers
 
     def dequantize(self, integers: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The reals that the integers stand for, as float32, of the same shape."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
 from bitsmith.errors import InternalError
 
@@ -47,7 +48,8 @@ class Value:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self._tensor.dtype)
+        dtype: np.dtype[Any] = np.dtype(self._tensor.dtype)
+        return dtype
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -168,6 +170,10 @@ class Node:
             self._node.inputs.append(gs.Variable.empty())
         self._node.inputs[index] = gs.Variable.empty() if value is None else value._tensor
 
+    def drop_input(self) -> None:
+        """Leave the last operand out."""
+        self._node.inputs.pop()
+
     @property
     def outputs(self) -> tuple[Value, ...]:
         return tuple(Value(self._graph, t) for t in self._node.outputs if not t.is_empty())
@@ -185,6 +191,11 @@ class Node:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         return self._node.attrs.get(name, default)
+
+    def to_onnx(self) -> onnx.NodeProto:
+        """The node alone, its operands by name."""
+        proto: onnx.NodeProto = OnnxExporter.export_node(self._node)
+        return proto
 
     def set_attributes(self, **attributes: Attribute) -> None:
         self._node.attrs.update(attributes)
