@@ -61,9 +61,7 @@ def _input_samples(draft: Draft, given: InputShapes) -> tuple[dict[str, tuple[in
     inputs = {value.name: value for value in draft.graph.input}
     for name in given:
         if name not in inputs:
-            raise ModelError(
-                f"there is no input {name}", where=f"--input-shape {name}", fix=suggest(name, inputs)
-            )
+            raise ModelError(f"there is no input {name}", where=f"--input-shape {name}", fix=suggest(name, inputs))
     samples: dict[str, tuple[int, ...]] = {}
     batches: set[int] = set()
     for name, value in inputs.items():

@@ -21,8 +21,19 @@ SMALL = 4096
 """Elements up to which a constant is shown to onnx's tools: enough for a shape, a pad, or an axis list."""
 
 _ALIEN = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
-_KNOWN = (*_ALIEN, TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16,
-          TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32, TensorProto.INT64, TensorProto.UINT64)
+_KNOWN = (
+    *_ALIEN,
+    TensorProto.FLOAT,
+    TensorProto.BOOL,
+    TensorProto.INT8,
+    TensorProto.UINT8,
+    TensorProto.INT16,
+    TensorProto.UINT16,
+    TensorProto.INT32,
+    TensorProto.UINT32,
+    TensorProto.INT64,
+    TensorProto.UINT64,
+)
 
 
 class Draft:
@@ -139,5 +150,3 @@ def _array(tensor: TensorProto, where: str) -> npt.NDArray[Any]:
 def _type_name(kind: int) -> str:
     known = dict(zip(TensorProto.DataType.values(), TensorProto.DataType.keys(), strict=True))
     return known.get(kind, f"number {kind}").lower()
-
-

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from onnx import NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
-RANDOM = frozenset({"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-                    "RandomUniformLike"})
+RANDOM = frozenset(
+    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 """Ops whose value is not decided by their operands; an idle Dropout is removed by a pass of its own."""
 
 Array = npt.NDArray[Any]
@@ -44,6 +45,6 @@ def evaluate(node: NodeProto, operands: Sequence[Array | None], opset: int) -> l
     try:
         with np.errstate(all="ignore"):
             results = ReferenceEvaluator(model).run(None, feeds)
-    except Exception as fault:  # noqa: BLE001 - it raises whatever numpy or its own code raises
+    except Exception as fault:
         raise CannotEvaluate(f"{type(fault).__name__}: {fault}") from fault
     return [np.asarray(result) for result in results]

@@ -101,8 +101,9 @@ def _check_external(tensor: TensorProto, folder: Path, path: Path) -> int:
         info = ExternalDataInfo(tensor)
         offset, length = int(info.offset or 0), None if info.length is None else int(info.length)
     except (ValueError, TypeError):
-        raise ModelError("its external data has a malformed offset or length", where=where,
-                         fix="Export the model again.") from None
+        raise ModelError(
+            "its external data has a malformed offset or length", where=where, fix="Export the model again."
+        ) from None
     target = folder / info.location
     if not info.location or not target.resolve().is_relative_to(folder):
         raise ModelError(

@@ -39,7 +39,7 @@ def upgrade(draft: Draft) -> None:
         raise UnsupportedError(
             f"cannot be brought from opset {draft.opset} to {LEVEL} ({_first_line(fault)})",
             where=draft.graph.name,
-            fix=f"Export it at opset 17 or later.",
+            fix="Export it at opset 17 or later.",
         ) from None
 
 

@@ -14,8 +14,15 @@ LOWEST, HIGHEST = 7, 23
 """The opsets that are read."""
 
 _STANDARD = ("", "ai.onnx")
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
-              "ConvInteger", "MatMulInteger")
+_QUANTIZED = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+)
 _FLOATS = {"float16": "float16", "bfloat16": "bfloat16", "float64": "double"}
 _TO_FLOAT32 = "Export the model in float32: model.float() before torch.onnx.export, or an unconverted file."
 # Here an infinity means "no bound" or "never wins", which is exact.
@@ -78,7 +85,9 @@ def _screen_node(node: NodeProto) -> None:
         )
         raise UnsupportedError(f"an op of the domain {node.domain}", where=where, fix=hint)
     if node.op_type in _QUANTIZED:
-        raise UnsupportedError("the model is already quantized", where=where, fix="Give the float model it was made from.")
+        raise UnsupportedError(
+            "the model is already quantized", where=where, fix="Give the float model it was made from."
+        )
     if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
         raise UnsupportedError(
             "control flow", where=where, fix="Export with the branch or the loop unrolled for the inputs you use."

@@ -1,0 +1,282 @@
+"""What may stand in a normalised float graph: one table, op -> what a node of it must be.
+
+Later stages know these forms and no others. Whatever is not in the table is refused here, by name, with the
+reason and what to do about it, before any calibration or quantization starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from bitsmith.errors import UnsupportedError
+from bitsmith.ir.graph import Graph, Node, Value
+
+
+class Problem(NamedTuple):
+    """Why a node is illegal, and what its user can do."""
+
+    reason: str
+    fix: str
+
+
+class Illegal(NamedTuple):
+    """A node that later stages do not know."""
+
+    node: Node
+    reason: str
+    fix: str
+
+
+Rule = Callable[[Node], Problem | None]
+
+
+def illegal_nodes(graph: Graph) -> list[Illegal]:
+    """Every node of a normalised graph that is not of a legal form, in execution order."""
+    found = []
+    for node in graph.nodes():
+        problem = _problem(node)
+        if problem is not None:
+            found.append(Illegal(node, *problem))
+    return found
+
+
+def require_legal(graph: Graph) -> None:
+    """Raise UnsupportedError naming every illegal node."""
+    found = illegal_nodes(graph)
+    if found:
+        lines = [f"{node.where}: {reason}. {fix}" for node, reason, fix in found]
+        raise UnsupportedError(
+            f"{len(found)} node{'s' * (len(found) > 1)} cannot be compiled:\n  " + "\n  ".join(lines),
+            where=graph.name,
+        )
+
+
+def _problem(node: Node) -> Problem | None:
+    if node.domain not in ("", "ai.onnx") or node.op not in RULES:
+        fix = HINTS.get(node.op, "Replace it by ops that can be, or leave it outside of the model.")
+        return Problem("there is no integer form of this op", fix)
+    if len(node.outputs) != 1:
+        return Problem("its second output is used", "Only the first can be computed in integers.")
+    for value in (*node.inputs, node.output):
+        problem = None if value is None or value.constant is not None else _data_problem(value)
+        if problem is not None:
+            return problem
+    return RULES[node.op](node)
+
+
+def _data_problem(value: Value) -> Problem | None:
+    if value.dtype != np.float32:
+        return Problem(f"{value.name} is {value.dtype}, not float32", "Compute indices and masks outside of the model.")
+    if value.rank < 2 or value.shape[0] is not None:
+        return Problem(
+            f"the first dimension of {value.name} is not the batch",
+            "Keep samples apart: the first dimension counts them throughout.",
+        )
+    return None
+
+
+def _any(node: Node) -> None:
+    return None
+
+
+def _constant_rest(node: Node) -> Problem | None:
+    """The first operand is data, the others are constants."""
+    if node.operand(0).constant is not None:
+        return Problem(f"{node.operand(0).name} is constant", "Run fold-constants.")
+    for value in node.inputs[1:]:
+        if value is not None and value.constant is None:
+            return Problem(f"{value.name} is not constant", "Weights and parameters must be stored in the model.")
+    return None
+
+
+def _conv(node: Node) -> Problem | None:
+    space = node.operand(0).rank - 2
+    if space not in (1, 2):
+        return Problem(f"a convolution over {space} dimensions", "Only 1-D and 2-D convolutions can be compiled.")
+    return _constant_rest(node) or _spelled_out(node, "group", "dilations") or _bias(node)
+
+
+def _bias(node: Node) -> Problem | None:
+    bias = node.constant(2)
+    if bias is None or bias.shape != (node.output.sample_shape[0 if node.op == "Conv" else -1],):
+        return Problem("its bias is not one number per output channel", "Run canonicalize-gemm.")
+    return None
+
+
+def _spelled_out(node: Node, *more: str) -> Problem | None:
+    missing = [name for name in ("kernel_shape", "strides", "pads", *more) if node.attribute(name) is None]
+    if missing or node.attribute("auto_pad") is not None or node.attribute("ceil_mode"):
+        return Problem("its padding is not spelled out", "Run explicit-padding.")
+    return None
+
+
+def _gemm(node: Node) -> Problem | None:
+    problem = _constant_rest(node)
+    if problem is None and node.attributes != {"transB": 1}:
+        return Problem("it is not of the form x W^T + b", "Run canonicalize-gemm.")
+    return problem or _bias(node)
+
+
+def _matmul(node: Node) -> Problem | None:
+    left, right = node.operand(0), node.operand(1)
+    if right.constant is None:
+        other = "its left operand is the constant one" if left.constant is not None else "both operands are computed"
+        return Problem(other, "Only x @ W with W stored in the model can be compiled: transpose it, or leave it out.")
+    if right.constant.ndim != 2:
+        return Problem(f"its weight has rank {right.constant.ndim}, not 2", "Use one matrix for all of the batch.")
+    if left.rank == 2:
+        return Problem("its input has rank 2", "Run canonicalize-gemm.")
+    return None
+
+
+def _clip(node: Node) -> Problem | None:
+    bounds = [node.constant(index) for index in (1, 2)]
+    if any(bound is None or bound.shape != () for bound in bounds):
+        return _constant_rest(node) or Problem("its bounds are not two numbers", "Run recognize-activations.")
+    return None
+
+
+def _prelu(node: Node) -> Problem | None:
+    problem, slope = _constant_rest(node), node.constant(1)
+    if problem is not None or slope is None or slope.size == 1:
+        return problem
+    rank = node.output.rank
+    aligned = (1,) * (rank - slope.ndim) + slope.shape
+    if aligned != (1, node.output.sample_shape[0], *[1] * (rank - 2)):
+        return Problem(
+            f"its slope of shape {list(slope.shape)} is neither one number nor one per channel",
+            "Train it with one slope, or one per channel.",
+        )
+    return None
+
+
+def _binary(node: Node) -> Problem | None:
+    values = [value for value in node.inputs if value is not None]
+    if all(value.constant is not None for value in values):
+        return Problem("both operands are constant", "Run fold-constants.")
+    for value in values:
+        if value.constant is not None and value.constant.dtype != np.float32:
+            return Problem(f"{value.name} is {value.constant.dtype}, not float32", "Store it in float32.")
+        if value.constant is None and value.rank != node.output.rank:
+            return Problem(
+                f"{value.name} of rank {value.rank} broadcasts to rank {node.output.rank}, across samples",
+                "Reshape it to the rank of the other operand first.",
+            )
+    return None
+
+
+def _concat(node: Node) -> Problem | None:
+    if int(node.attribute("axis")) % node.output.rank == 0:
+        return Problem("it joins along the batch", "Join along another axis.")
+    return None
+
+
+def _pool(node: Node) -> Problem | None:
+    space = node.operand(0).rank - 2
+    if space not in (1, 2):
+        return Problem(f"a pool over {space} dimensions", "Only 1-D and 2-D pools can be compiled.")
+    if node.op == "GlobalAveragePool":
+        return None
+    return _spelled_out(node)
+
+
+def _reshape(node: Node) -> Problem | None:
+    target = node.constant(1)
+    if target is None or target.tolist() != [0, *node.output.sample_shape]:
+        return Problem("its target is not the shape of one sample", "Run lower-reshapes.")
+    return None
+
+
+def _transpose(node: Node) -> Problem | None:
+    if node.attribute("perm", [-1])[0] != 0:
+        return Problem("it moves the batch", "The batch must stay the first dimension.")
+    return None
+
+
+def _pad(node: Node) -> Problem | None:
+    if node.attribute("mode", "constant") != "constant":
+        return Problem(f"it pads in mode {node.attribute('mode')}", "Only constant padding can be compiled.")
+    pads = node.constant(1)
+    if pads is None or node.constant(2) is None or node.input(3) is not None:
+        return _constant_rest(node) or Problem("its pads are not spelled out", "Run canonicalize-pads.")
+    rank = node.output.rank
+    if pads[0] or pads[rank] or pads.min() < 0:
+        return Problem("it pads the batch, or crops", "Pad other axes only; run canonicalize-pads for a crop.")
+    return None
+
+
+def _slice(node: Node) -> Problem | None:
+    problem = _constant_rest(node)
+    if problem is not None:
+        return problem
+    axes = node.constant(3)
+    if axes is None or node.constant(4) is None or (axes.size and axes.min() < 1):
+        return Problem("it slices the batch, or is not spelled out", "Slice other axes only; run canonicalize-slices.")
+    return None
+
+
+def _resize(node: Node) -> Problem | None:
+    if node.attribute("mode", "nearest") != "nearest":
+        return Problem(
+            f"it interpolates in mode {node.attribute('mode')}", "Use nearest, or resize outside of the model."
+        )
+    scales, sizes = node.constant(2), node.constant(3)
+    if node.attribute("coordinate_transformation_mode") in (None, "tf_crop_and_resize"):
+        return Problem("it crops by a region of interest", "Use Slice and Resize.")
+    full = scales is not None and scales.size == node.output.rank and scales[0] == 1
+    if not full and (sizes is None or sizes.size != node.output.rank - 1):
+        return Problem("its scales or sizes are not spelled out", "Make them constant; run canonicalize-resizes.")
+    return None
+
+
+def _softmax(node: Node) -> Problem | None:
+    if not node.output.is_output or node.output.consumers:
+        return Problem("a softmax inside the model", "Only one that makes an output can be left to the host.")
+    if int(node.attribute("axis", -1)) % node.output.rank == 0:
+        return Problem("it normalises over the batch", "Normalise over another axis.")
+    return None
+
+
+RULES: dict[str, Rule] = {
+    "Add": _binary,
+    "AveragePool": _pool,
+    "Clip": _clip,
+    "Concat": _concat,
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _pool,
+    "HardSigmoid": _any,
+    "HardSwish": _any,
+    "LeakyRelu": _any,
+    "MatMul": _matmul,
+    "MaxPool": _pool,
+    "Mul": _binary,
+    "PRelu": _prelu,
+    "Pad": _pad,
+    "Relu": _any,
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "Sigmoid": _any,
+    "Slice": _slice,
+    "Softmax": _softmax,
+    "Sub": _binary,
+    "Tanh": _any,
+    "Transpose": _transpose,
+}
+"""The legal ops of the normalised stage."""
+
+HINTS: dict[str, str] = {
+    "ConvTranspose": "Use Resize nearest followed by Conv.",
+    "Elu": "Use LeakyRelu.",
+    "Gather": "Use Slice, or Split.",
+    "GlobalMaxPool": "Use MaxPool with a window of the whole space.",
+    "InstanceNormalization": "Use BatchNormalization, which folds away.",
+    "LayerNormalization": "Use BatchNormalization, which folds away.",
+    "ReduceMean": "Average over all spatial axes, or use AveragePool.",
+    "Selu": "Use LeakyRelu.",
+    "Sum": "Use Add.",
+}
+"""What to do instead of some ops that have no integer form."""
