@@ -39,17 +39,20 @@ def _form(node: Node) -> tuple[object, ...]:
 
 
 def _canonicalize(graph: Graph, node: Node) -> str | None:
-    value, pads, fill, axes = (node.input(index) for index in range(4))
+    value, fill, axes = node.input(0), node.input(2), node.input(3)
     mode = node.attribute("mode", "constant")
     if mode != "constant":
         return f"it pads in mode {mode}"
     if value is None or value.constant is not None or value.rank == 0 or value.shape[0] is not None:
         return "the first dimension of its input is not the batch"
-    for operand in (pads, fill, axes):
+    for operand in (fill, axes):
         if operand is not None and operand.constant is None:
             return f"{operand.name} is not constant"
+    amounts = node.constant(1)
+    if amounts is None:
+        return f"{node.operand(1).name} is not constant"
     rank = value.rank
-    given = [int(number) for number in np.reshape(node.constant(1), -1)]
+    given = [int(number) for number in amounts.reshape(-1)]
     numbers = node.constant(3)
     order = list(range(rank)) if numbers is None else [int(axis) % rank for axis in numbers.reshape(-1)]
     begin, end = [0] * rank, [0] * rank

@@ -40,10 +40,14 @@ class ExplicitPadding(Pass):
 def _spell_out(graph: Graph, node: Node) -> str | None:
     value, made = node.operand(0), node.outputs[0]
     space, out = value.sample_shape[1:], made.sample_shape[1:]
-    if node.op == "Conv" and node.constant(1) is None:
-        return f"its weight {node.operand(1).name} is not constant"
     ones, zeros = [1] * len(space), [0] * len(space)
-    kernel = list(node.operand(1).shape[2:]) if node.op == "Conv" else list(node.attribute("kernel_shape"))
+    if node.op == "Conv":
+        weight = node.constant(1)
+        if weight is None:
+            return f"its weight {node.operand(1).name} is not constant"
+        kernel = list(weight.shape[2:])
+    else:
+        kernel = list(node.attribute("kernel_shape"))
     strides = list(node.attribute("strides", ones))
     dilations = list(node.attribute("dilations", ones))
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]

@@ -31,7 +31,8 @@ class LowerReshapes(Pass):
                 changes.refuse(node, reason)
                 continue
             target = np.array([0, *node.output.sample_shape], np.int64)
-            if node.op == "Reshape" and np.array_equal(node.constant(1), target) and not node.attributes:
+            held = node.constant(1)
+            if held is not None and node.op == "Reshape" and not node.attributes and np.array_equal(held, target):
                 continue
             node.op = "Reshape"
             node.drop_attributes("allowzero", "axis")

@@ -36,6 +36,10 @@ _KNOWN = (
 )
 
 
+STANDARD = ("", "ai.onnx")
+"""The two names of the domain of the standard operators. A draft uses the first."""
+
+
 class Draft:
     """Nodes, inputs and outputs as `model` (no initializers), and `constants` by the name that nodes read.
 
@@ -52,23 +56,29 @@ class Draft:
 
         An initializer that is also listed as an input (which IR versions before 4 ask for) is no input.
         """
-        for tensor in model.graph.initializer:
-            self.constants[tensor.name] = _array(tensor, f"initializer {tensor.name}")
-        nodes = []
+        found = [(tensor.name, _array(tensor, f"initializer {tensor.name}")) for tensor in model.graph.initializer]
+        fresh = ModelProto(ir_version=max(model.ir_version, 4), doc_string=model.doc_string)
+        graph = fresh.graph
         for node in model.graph.node:
             array = _constant(node)
             if array is None:
-                nodes.append(node)
+                graph.node.append(node)
+                if node.domain == "ai.onnx":
+                    graph.node[-1].domain = ""
             else:
-                self.constants[node.output[0]] = array
-        fresh = ModelProto(ir_version=max(model.ir_version, 4), doc_string=model.doc_string)
-        fresh.opset_import.extend(model.opset_import)
+                found.append((node.output[0], array))
+        twice = [name for name, count in Counter(name for name, _ in found).items() if count > 1]
+        if twice:
+            raise ModelError("is made more than once", where=f"constant {twice[0]}", fix="Export the model again.")
+        self.constants.update(found)
+        standard = next(entry.version for entry in model.opset_import if entry.domain in STANDARD)
+        fresh.opset_import.add(domain="", version=standard)
+        called = {function.domain for function in model.functions} - set(STANDARD)
+        fresh.opset_import.extend(entry for entry in model.opset_import if entry.domain in called)
         fresh.metadata_props.extend(model.metadata_props)
         fresh.functions.extend(model.functions)
-        graph = fresh.graph
         graph.name = model.graph.name or "model"
         graph.doc_string = model.graph.doc_string
-        graph.node.extend(nodes)
         graph.input.extend(value for value in model.graph.input if value.name not in self.constants)
         graph.output.extend(model.graph.output)
         self.model = fresh
@@ -92,7 +102,7 @@ class Draft:
     @property
     def opset(self) -> int:
         """The version of the standard operators."""
-        return next(entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx"))
+        return int(self.model.opset_import[0].version)
 
     def readers(self) -> Counter[str]:
         """How often each value is read, by nodes and as a graph output."""
@@ -118,7 +128,7 @@ def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
 
 def _constant(node: NodeProto) -> npt.NDArray[Any] | None:
     """The array of a Constant node, in whichever of its attributes it stands; None for any other node."""
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or not node.attribute:
+    if node.op_type != "Constant" or node.domain not in STANDARD or not node.attribute:
         return None
     attribute = node.attribute[0]
     where = f"Constant {node.name or node.output[0]}"
@@ -149,4 +159,4 @@ def _array(tensor: TensorProto, where: str) -> npt.NDArray[Any]:
 
 def _type_name(kind: int) -> str:
     known = dict(zip(TensorProto.DataType.values(), TensorProto.DataType.keys(), strict=True))
-    return known.get(kind, f"number {kind}").lower()
+    return str(known.get(kind, f"number {kind}")).lower()

@@ -34,7 +34,7 @@ def evaluate(node: NodeProto, operands: Sequence[Array | None], opset: int) -> l
     names = [f"operand{index}" if operand is not None else "" for index, operand in enumerate(operands)]
     del single.input[:]
     single.input.extend(names)
-    feeds = {name: operand for name, operand in zip(names, operands, strict=True) if name}
+    feeds = {name: operand for name, operand in zip(names, operands, strict=True) if operand is not None}
     graph = helper.make_graph(
         [single],
         "single",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -205,13 +206,30 @@ class Node:
             self._node.attrs.pop(name, None)
 
 
+@dataclass(frozen=True)
+class Note:
+    """What an exporter wrote on a node, which graphsurgeon would lose."""
+
+    documentation: str
+    metadata: Mapping[str, str]
+
+    @classmethod
+    def on(cls, node: onnx.NodeProto) -> Note:
+        return cls(node.doc_string, {entry.key: entry.value for entry in node.metadata_props})
+
+    def put_on(self, node: onnx.NodeProto) -> None:
+        node.doc_string = self.documentation
+        for key, text in self.metadata.items():
+            node.metadata_props.add(key=key, value=text)
+
+
 class Graph:
     """A float32 ONNX graph in which every value has a name, a type and a shape."""
 
-    def __init__(self, surgeon: gs.Graph, metadata: Mapping[str, str], documentation: Mapping[str, str]) -> None:
+    def __init__(self, surgeon: gs.Graph, metadata: Mapping[str, str], notes: Mapping[str, Note]) -> None:
         self._surgeon = surgeon
         self._metadata = dict(metadata)
-        self._documentation = dict(documentation)
+        self._notes = dict(notes)
         self._names = set(surgeon.tensors(check_duplicates=True))
         self._node_names = {node.name for node in surgeon.nodes}
 
@@ -224,13 +242,13 @@ class Graph:
         constants: arrays of values that nodes read and the model does not hold as initializers; not copied.
         """
         metadata = {entry.key: entry.value for entry in model.metadata_props}
-        documentation = {node.name: node.doc_string for node in model.graph.node if node.doc_string}
+        notes = {node.name: Note.on(node) for node in model.graph.node}
         surgeon = gs.import_onnx(model)
         for node in surgeon.nodes:
             for index, tensor in enumerate(node.inputs):
                 if tensor.name in constants:
                     node.inputs[index] = gs.Constant(tensor.name, constants[tensor.name])
-        return cls(surgeon, metadata, documentation)
+        return cls(surgeon, metadata, notes)
 
     def to_onnx(self) -> onnx.ModelProto:
         """The graph as a model, nodes in execution order, metadata and node documentation put back."""
@@ -239,12 +257,13 @@ class Graph:
         for key, text in sorted(self._metadata.items()):
             model.metadata_props.add(key=key, value=text)
         for node in model.graph.node:
-            node.doc_string = self._documentation.get(node.name, "")
+            if node.name in self._notes:
+                self._notes[node.name].put_on(node)
         return model
 
     def copy(self) -> Graph:
         """An independent graph; constants share their arrays, which nobody writes in place."""
-        return Graph(self._surgeon.copy(), self._metadata, self._documentation)
+        return Graph(self._surgeon.copy(), self._metadata, self._notes)
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, numpy_helper, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
 
 from bitsmith.ir.draft import SMALL, Draft
 from bitsmith.ir.evaluate import CannotEvaluate, evaluate
@@ -27,6 +27,14 @@ class Inferred:
     types: Mapping[str, int]
     shapes: Mapping[str, Dims | None]
     known: Mapping[str, npt.NDArray[Any]]
+
+    def shape(self, name: str) -> Dims | None:
+        return self.known[name].shape if name in self.known else self.shapes.get(name)
+
+    def type(self, name: str) -> int:
+        if name in self.types or name not in self.known:
+            return self.types.get(name, TensorProto.UNDEFINED)
+        return int(helper.np_dtype_to_tensor_dtype(self.known[name].dtype))
 
 
 def infer(draft: Draft, input_shapes: Mapping[str, tuple[int, ...]]) -> Inferred:

@@ -33,14 +33,11 @@ def load_graph(
     draft = Draft(model)
     screen_inputs(draft.graph.input)
     tidy(draft)
-    screen_constants(draft)
     check(draft)
     inline_functions(draft)
-    notes = {node.name: node for node in draft.graph.node}
+    tidy(draft)
+    screen_constants(draft)
     upgrade(draft)
     tidy(draft)
     resolve_shapes(draft, input_shapes or {})
-    for node in draft.graph.node:
-        if node.name in notes:
-            node.doc_string = notes[node.name].doc_string
     return Graph.from_onnx(draft.model, draft.constants)

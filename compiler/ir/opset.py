@@ -33,6 +33,7 @@ def upgrade(draft: Draft) -> None:
     """Bring the model to opset LEVEL."""
     if draft.opset == LEVEL:
         return
+    notes = {node.name: node for node in draft.graph.node}
     try:
         draft.absorb(version_converter.convert_version(draft.for_tools(), LEVEL))
     except (RuntimeError, version_converter.ConvertError, shape_inference.InferenceError) as fault:
@@ -41,6 +42,13 @@ def upgrade(draft: Draft) -> None:
             where=draft.graph.name,
             fix="Export it at opset 17 or later.",
         ) from None
+    # The converter keeps names but forgets what was written on the nodes.
+    for node in draft.graph.node:
+        note = notes.get(node.name)
+        if note is not None:
+            node.doc_string = note.doc_string
+            del node.metadata_props[:]
+            node.metadata_props.extend(note.metadata_props)
 
 
 def _first_line(fault: Exception) -> str:

@@ -8,12 +8,11 @@ import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.ir.draft import Draft, all_nodes
+from bitsmith.ir.draft import STANDARD, Draft, all_nodes
 
 LOWEST, HIGHEST = 7, 23
 """The opsets that are read."""
 
-_STANDARD = ("", "ai.onnx")
 _QUANTIZED = (
     "QuantizeLinear",
     "DequantizeLinear",
@@ -23,6 +22,7 @@ _QUANTIZED = (
     "ConvInteger",
     "MatMulInteger",
 )
+_RECURRENT = ("GRU", "LSTM", "RNN")
 _FLOATS = {"float16": "float16", "bfloat16": "bfloat16", "float64": "double"}
 _TO_FLOAT32 = "Export the model in float32: model.float() before torch.onnx.export, or an unconverted file."
 # Here an infinity means "no bound" or "never wins", which is exact.
@@ -55,7 +55,7 @@ def screen_model(model: ModelProto) -> None:
 
 
 def _screen_opsets(model: ModelProto) -> None:
-    versions = [entry.version for entry in model.opset_import if entry.domain in _STANDARD]
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     if not versions:
         raise ModelError(
             "the model does not say which opset it uses",
@@ -77,7 +77,7 @@ def node_label(node: NodeProto) -> str:
 
 def _screen_node(node: NodeProto) -> None:
     where = node_label(node)
-    if node.domain not in _STANDARD:
+    if node.domain not in STANDARD:
         hint = (
             "The file was saved by ONNX Runtime after its own optimisation: give the model from before."
             if node.domain.startswith("com.microsoft")
@@ -92,6 +92,8 @@ def _screen_node(node: NodeProto) -> None:
         raise UnsupportedError(
             "control flow", where=where, fix="Export with the branch or the loop unrolled for the inputs you use."
         )
+    if node.op_type in _RECURRENT:
+        raise UnsupportedError("a recurrent op", where=where, fix="Use convolutions over time instead.")
     if node.op_type.startswith(("Sequence", "Optional", "SplitToSequence", "ConcatFromSequence")):
         raise UnsupportedError("a sequence or optional value", where=where, fix="Use tensors throughout.")
 
