@@ -1,0 +1,263 @@
+"""The rules of an integer graph: what every operation may assume, checked once.
+
+`IntegerGraph` itself checks that its operations are in order and its names are made once. `validate` checks
+the rest: shapes, types, formats and constants. Each rule is a generator that yields what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import singledispatch
+
+import numpy as np
+
+from bitsmith.errors import InternalError
+from bitsmith.ir.formats import Format, IntegerArray, IntegerType
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    IntegerGraph,
+    Linear,
+    MaxPool,
+    Mul,
+    Operation,
+    Pad,
+    Requantize,
+    Reshape,
+    Resize,
+    Shape,
+    Slice,
+    Table,
+    Transpose,
+    Value,
+)
+from bitsmith.ir.shapes import output_shape, windows
+
+Problems = Iterator[str]
+
+OPERANDS = {Add: 2, Mul: 2}
+BROADCASTING = (Add, Mul)
+# Elements pass through these unchanged, so the integers must mean the same before and after.
+KEEPS_FORMAT = (MaxPool, Concat, Reshape, Transpose, Slice, Pad, Resize)
+LARGEST_TABLE_BITS = 16
+
+
+def validate(graph: IntegerGraph) -> None:
+    """Raise InternalError, naming the operation, at the first rule that the graph breaks."""
+    for problem in _graph(graph):
+        raise InternalError(problem, where=graph.name)
+    for operation in graph:
+        for problem in _operation(graph, operation):
+            raise InternalError(problem, where=f"{operation.kind} {operation.name}")
+
+
+def _graph(graph: IntegerGraph) -> Problems:
+    made = {operation.output for operation in graph}
+    names = [operation.name for operation in graph]
+    if not graph.inputs or not graph.outputs:
+        yield "a graph without inputs or without outputs"
+    for what, unique in (("operation", names), ("input", graph.inputs), ("output", graph.outputs)):
+        repeated = [name for name in unique if list(unique).count(name) > 1]
+        if repeated:
+            yield f"two {what}s are named {repeated[0]!r}"
+    for name in graph.outputs:
+        if name not in made:
+            yield f"output {name} is not made by an operation"
+    for name in graph.inputs:
+        if name in graph.constants:
+            yield f"{name} is both an input and a constant"
+    for host in graph.host:
+        if host.output not in graph.outputs:
+            yield f"{host.op} is left to the host on {host.output}, which is not an output"
+    for key, value in graph.values.items():
+        if not key or key != value.name:
+            yield f"value {value.name!r} is filed under {key!r}"
+        if any(size < 1 for size in value.shape):
+            yield f"value {key} has the shape {list(value.shape)}"
+    for name, constant in graph.constants.items():
+        value = graph.values[name]
+        if constant.shape != value.shape:
+            yield f"constant {name} is of shape {list(constant.shape)}, described as {list(value.shape)}"
+        yield from _integers(constant, value.format.type, f"constant {name}")
+
+
+def _operation(graph: IntegerGraph, operation: Operation) -> Problems:
+    operands, result = graph.operands(operation), graph.result(operation)
+    if not isinstance(operation, Concat) and len(operands) != OPERANDS.get(type(operation), 1):
+        yield f"has {len(operands)} operands"
+    if not operands:
+        yield "has no operands"
+    yield from _constants(graph, operation, result)
+    if isinstance(operation, KEEPS_FORMAT):
+        for value in operands:
+            if value.format != result.format:
+                yield f"{value.name} and {result.name} are in different formats"
+    yield from _rules(operation, operands[0], result)
+    shape = output_shape(operation, [value.shape for value in operands], result.shape)
+    if shape != result.shape:
+        yield f"makes shape {list(shape)}, but {result.name} is described as {list(result.shape)}"
+    requantize = getattr(operation, "requantize", None)
+    if requantize is not None:
+        yield from _requantize(requantize, result)
+
+
+def _constants(graph: IntegerGraph, operation: Operation, result: Value) -> Problems:
+    """Constants have no batch dimension, which only broadcasting forgives; and batches must line up."""
+    computed = [name for name in operation.inputs if name not in graph.constants]
+    if len(computed) < len(operation.inputs) and not isinstance(operation, BROADCASTING):
+        yield "reads a constant: only Add and Mul may"
+    if not computed:
+        yield "reads constants alone"
+    if isinstance(operation, BROADCASTING):
+        for name in computed:
+            if len(graph.values[name].shape) != len(result.shape):
+                yield f"{name} and {result.name} differ in rank, so their batches would not line up"
+
+
+@singledispatch
+def _rules(operation: Operation, x: Value, result: Value) -> Problems:
+    """The rules of one kind of operation, of its first operand and its result."""
+    yield from ()
+
+
+@_rules.register
+def _conv(operation: Conv, x: Value, result: Value) -> Problems:
+    rank, weight = len(x.shape) - 1, operation.weight
+    if rank not in (1, 2) or weight.ndim != rank + 2:
+        yield f"convolves {list(x.shape)} with a kernel of shape {list(weight.shape)}"
+    yield from _window(weight.shape[2:], operation.strides, operation.pads, operation.dilations, rank)
+    if operation.groups < 1 or weight.shape[1] * operation.groups != x.shape[0]:
+        yield f"{operation.groups} groups of {weight.shape[1]} channels do not make up {x.shape[0]}"
+    if weight.shape[0] % operation.groups:
+        yield f"{weight.shape[0]} outputs cannot be shared out to {operation.groups} groups"
+    yield from _weight(weight, operation.bias, operation.weight_format)
+
+
+@_rules.register
+def _linear(operation: Linear, x: Value, result: Value) -> Problems:
+    if operation.weight.ndim != 2 or not x.shape or operation.weight.shape[1] != x.shape[-1]:
+        yield f"multiplies {list(x.shape)} by a weight of shape {list(operation.weight.shape)}"
+    yield from _weight(operation.weight, operation.bias, operation.weight_format)
+
+
+@_rules.register
+def _add(operation: Add, x: Value, result: Value) -> Problems:
+    if len(operation.multipliers) != 2 or 0 in operation.multipliers:
+        yield f"has the multipliers {operation.multipliers}"
+    if (operation.requantize.multiplier != 1).any():
+        yield "requantizes by a multiplier other than 1"
+
+
+@_rules.register
+def _average_pool(operation: AveragePool, x: Value, result: Value) -> Problems:
+    rank = len(x.shape) - 1
+    yield from _window(operation.kernel, operation.strides, operation.pads, operation.dilations, rank)
+
+
+@_rules.register
+def _max_pool(operation: MaxPool, x: Value, result: Value) -> Problems:
+    rank, space = len(x.shape) - 1, x.shape[1:]
+    yield from _window(operation.kernel, operation.strides, operation.pads, operation.dilations, rank)
+    if any(pad >= size for pad, size in zip(operation.pads, operation.kernel * 2, strict=True)):
+        yield f"pads by {operation.pads}, not less than its kernel {operation.kernel}"
+    count = windows(space, operation.kernel, operation.strides, operation.pads, operation.dilations)
+    for axis, size in enumerate(space):
+        first = operation.strides[axis] * np.arange(count[axis])[:, None] - operation.pads[axis]
+        taps = first + operation.dilations[axis] * np.arange(operation.kernel[axis])
+        if not ((taps >= 0) & (taps < size)).any(axis=1).all():
+            yield "has a window of padding alone, which has no largest element"
+
+
+@_rules.register
+def _table(operation: Table, x: Value, result: Value) -> Problems:
+    entries, bits = operation.entries, x.format.type.bits
+    if bits > LARGEST_TABLE_BITS:
+        yield f"tabulates {x.format.type}, more than {LARGEST_TABLE_BITS} bits"
+    rows = {1, x.shape[0]} if x.shape else {1}
+    if entries.ndim != 2 or entries.shape[0] not in rows or entries.shape[1] != 1 << bits:
+        yield f"has entries of shape {list(entries.shape)} for {x.format.type} of shape {list(x.shape)}"
+    yield from _integers(entries, result.format.type, "its table")
+
+
+@_rules.register
+def _transpose(operation: Transpose, x: Value, result: Value) -> Problems:
+    if sorted(operation.permutation) != list(range(len(x.shape))):
+        yield f"permutes the axes of {list(x.shape)} by {operation.permutation}"
+
+
+@_rules.register
+def _reshape(operation: Reshape, x: Value, result: Value) -> Problems:
+    if math.prod(x.shape) != math.prod(result.shape):
+        yield f"gives {list(x.shape)} the shape {list(result.shape)}"
+
+
+@_rules.register
+def _slice(operation: Slice, x: Value, result: Value) -> Problems:
+    ranks = {len(operation.starts), len(operation.steps), len(x.shape), len(result.shape)}
+    if len(ranks) > 1:
+        yield f"slices {list(x.shape)} to {list(result.shape)} along {len(operation.starts)} axes"
+    for start, step, size, kept in zip(operation.starts, operation.steps, x.shape, result.shape, strict=True):
+        if step == 0 or not 0 <= start < size or not 0 <= start + step * (kept - 1) < size:
+            yield f"takes {kept} elements from {start} in steps of {step} off an axis of {size}"
+
+
+@_rules.register
+def _pad(operation: Pad, x: Value, result: Value) -> Problems:
+    kind = x.format.type
+    if len(operation.pads) != 2 * len(x.shape) or min(operation.pads, default=0) < 0:
+        yield f"has the pads {operation.pads}"
+    if not kind.lowest <= operation.value <= kind.highest:
+        yield f"pads with {operation.value}, outside {kind}"
+
+
+@_rules.register
+def _resize(operation: Resize, x: Value, result: Value) -> Problems:
+    if len(operation.indices) != len(x.shape):
+        yield f"has indices for {len(operation.indices)} axes of {len(x.shape)}"
+    for indices, size in zip(operation.indices, x.shape, strict=True):
+        if any(not 0 <= index < size for index in indices):
+            yield f"reads beyond an axis of {size}"
+
+
+def _weight(weight: IntegerArray, bias: IntegerArray, format: Format) -> Problems:
+    if format.zero_point != 0:
+        yield f"its weight has the zero point {format.zero_point}"
+    if bias.shape != weight.shape[:1]:
+        yield f"has a bias of shape {list(bias.shape)} for {weight.shape[0]} outputs"
+    yield from _integers(weight, format.type, "its weight")
+
+
+def _window(
+    kernel: Shape, strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...], rank: int
+) -> Problems:
+    if not 1 <= rank <= 2:
+        yield f"has {rank} spatial axes, not 1 or 2"
+    if [len(kernel), len(strides), len(pads), len(dilations)] != [rank, rank, 2 * rank, rank]:
+        yield f"has a kernel, strides, pads or dilations that do not fit {rank} spatial axes"
+    if min(*kernel, *strides, *dilations) < 1 or min(pads) < 0:
+        yield "has a kernel, stride or dilation below 1, or a pad below 0"
+
+
+def _requantize(requantize: Requantize, result: Value) -> Problems:
+    kind = result.format.type
+    if requantize.zero_point != result.format.zero_point:
+        yield f"requantizes to zero point {requantize.zero_point}, not {result.format.zero_point}"
+    if requantize.lowest < kind.lowest or requantize.highest > kind.highest:
+        yield f"clamps to [{requantize.lowest}, {requantize.highest}], beyond {kind}"
+    shape = requantize.multiplier.shape
+    try:
+        fits = np.broadcast_shapes(shape, result.shape) == result.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        yield f"a multiplier of shape {list(shape)} does not broadcast to {list(result.shape)}"
+
+
+def _integers(array: IntegerArray, kind: IntegerType, what: str) -> Problems:
+    if array.dtype != kind.storage:
+        yield f"{what} is stored as {array.dtype}, not {kind.storage}"
+    if array.size and not kind.lowest <= int(array.min()) <= int(array.max()) <= kind.highest:
+        yield f"{what} holds [{array.min()}, {array.max()}], beyond {kind}"
