@@ -7,6 +7,7 @@ mixes samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from onnx import NodeProto, TensorProto
@@ -38,6 +39,7 @@ def resolve_shapes(draft: Draft, given: InputShapes) -> None:
     outputs = {value.name for value in draft.graph.output}
     shapes: dict[str, tuple[int | str, ...]] = {name: (BATCH, *sample) for name, sample in samples.items()}
     for node in draft.graph.node:
+        _check_reshape(node, first, second)
         for name in filter(None, node.output):
             kind = first.type(name)
             if name not in first.known:
@@ -67,6 +69,18 @@ def _probe(draft: Draft, samples: Mapping[str, tuple[int, ...]], batch: int, fix
             where=draft.graph.name,
             fix=_EXPORT_DYNAMIC,
         ) from None
+
+
+def _check_reshape(node: NodeProto, *probes: Inferred) -> None:
+    """Inference takes a constant target at its word; whether the elements fit it shows at another batch."""
+    for inferred in probes if node.op_type == "Reshape" else ():
+        source, made = inferred.shape(node.input[0]), inferred.shape(node.output[0])
+        if source is None or made is None or None in source or None in made:
+            continue
+        if math.prod(d or 0 for d in source) != math.prod(d or 0 for d in made):
+            raise UnsupportedError(
+                f"its target {list(made)} fits one batch size only", where=node_label(node), fix=_EXPORT_DYNAMIC
+            )
 
 
 def _screen_type(node: NodeProto, name: str, kind: int) -> None:

@@ -19,8 +19,13 @@ def inline_functions(draft: Draft) -> None:
 
 def check(draft: Draft) -> None:
     """Hold the model to the ONNX standard. Raises ModelError with what the checker says."""
+    model = draft.for_tools()
+    # It asks for shapes that inference gives later on, or that --input-shape does.
+    for value in [*model.graph.input, *model.graph.output]:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
     try:
-        checker.check_model(draft.for_tools())
+        checker.check_model(model)
     except checker.ValidationError as fault:
         raise ModelError(
             f"the ONNX checker refuses it ({_first_line(fault)})",
