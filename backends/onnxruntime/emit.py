@@ -1,0 +1,38 @@
+"""From an integer graph to the QDQ model: float in, float out, integers between."""
+
+from __future__ import annotations
+
+import onnx
+
+from bitsmith.backends.onnxruntime.lower import lower
+from bitsmith.backends.onnxruntime.writer import Writer
+from bitsmith.ir.integer import IntegerGraph
+
+FILE = "model.qdq.onnx"
+
+
+def build_model(graph: IntegerGraph) -> onnx.ModelProto:
+    """The QDQ model of `graph`, with the names of its inputs and outputs.
+
+    Each value is rounded to the grid of its own format by the same scale and zero point that the integer graph
+    stands on; between two roundings stand the float ops that ORT has integer kernels for. What is left to the
+    host (a Softmax) is appended in float.
+    """
+    writer = Writer(graph)
+    for name in graph.inputs:
+        writer.quantize(name, name)
+    for operation in graph:
+        lower(writer, operation)
+    for name in graph.outputs:
+        steps = [step for step in graph.host if step.output == name]
+        # An output has a DequantizeLinear of its own: ORT fuses none that the outside can see.
+        tensor = writer.dequantize(name, None if steps else name)
+        for position, step in enumerate(steps, start=1):
+            made = name if position == len(steps) else None
+            tensor = writer.node(step.op, [tensor], f"{name}_{step.op}", made, **dict(step.attributes))
+    return writer.model()
+
+
+def serialize(model: onnx.ModelProto) -> bytes:
+    """The same bytes for the same model."""
+    return model.SerializeToString(deterministic=True)

@@ -1,0 +1,124 @@
+"""One function per operation: the float ops between DequantizeLinear and QuantizeLinear that stand for it.
+
+ORT 1.31 turns these groups into integer kernels (the left-hand sides are what is written):
+
+    Conv -> QLinearConv          Gemm -> QGemm              Add, Mul -> QLinearAdd, QLinearMul
+    AveragePool, GlobalAveragePool, Sigmoid, LeakyRelu -> QLinear...
+
+It has no integer kernel for a Sub, nor for the other functions of one value, which run in float between the two.
+Operations that move elements are written on the integers themselves (`movement`): nothing is left to fuse.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitsmith.backends.onnxruntime.movement import lower_movement, reshaped
+from bitsmith.backends.onnxruntime.pooling import lower_average_pool
+from bitsmith.backends.onnxruntime.ratios import expect_ratio
+from bitsmith.backends.onnxruntime.writer import Writer, scales_of
+from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, Mul, Operation, Table
+
+
+def lower(writer: Writer, operation: Operation) -> None:
+    """Write `operation`, whose operands are written, and say which tensor holds its result."""
+    match operation:
+        case Conv():
+            lower_conv(writer, operation)
+        case Linear():
+            lower_linear(writer, operation)
+        case Add():
+            lower_add(writer, operation)
+        case Mul():
+            lower_mul(writer, operation)
+        case AveragePool():
+            lower_average_pool(writer, operation)
+        case Table():
+            lower_table(writer, operation)
+        case _:
+            lower_movement(writer, operation)
+
+
+def lower_conv(writer: Writer, operation: Conv) -> None:
+    """A Conv, whose zero padding is in reals and so the zero point in integers."""
+    result = writer.node(
+        "Conv",
+        [writer.reals(operation.inputs[0]), *_parameters(writer, operation)],
+        operation.name,
+        kernel_shape=list(operation.weight.shape[2:]),
+        strides=list(operation.strides),
+        pads=list(operation.pads),
+        dilations=list(operation.dilations),
+        group=operation.groups,
+    )
+    writer.quantize(operation.output, result, operation.requantize.lowest, operation.requantize.highest)
+
+
+def lower_linear(writer: Writer, operation: Linear) -> None:
+    """A Gemm, which takes matrices only: samples of higher rank are unrolled into rows before, and rolled after.
+
+    A MatMul would take them as they are, but ORT fuses its bias into no integer kernel.
+    """
+    (x,) = writer.graph.operands(operation)
+    parameters = _parameters(writer, operation)
+    if len(x.shape) == 1:
+        result = writer.node("Gemm", [writer.reals(x.name), *parameters], operation.name, transB=1)
+        writer.quantize(operation.output, result, operation.requantize.lowest, operation.requantize.highest)
+        return
+    rows = reshaped(writer, operation, "rows", writer.integers(x.name), [-1, x.shape[-1]])
+    scale_and_zero_point = writer.parameters(x.name)
+    real = writer.node("DequantizeLinear", [rows, *scale_and_zero_point], f"{operation.name}_rows_dequantize")
+    result = writer.node("Gemm", [real, *parameters], operation.name, transB=1)
+    writer.quantize(operation.output, result, operation.requantize.lowest, operation.requantize.highest)
+    shape = [-1, *writer.graph.result(operation).shape]
+    written = reshaped(writer, operation, "samples", writer.integers(operation.output), shape)
+    writer.keep(operation.output, written)
+
+
+def _parameters(writer: Writer, operation: Conv | Linear) -> list[str]:
+    """The dequantized weight and bias. The bias' scale must be input scale x weight scale, or ORT fuses nothing."""
+    (x,) = writer.graph.operands(operation)
+    weight_scales, input_scale = scales_of(operation.weight_format), np.float32(x.format.scale[0])
+    ratio = weight_scales.astype(np.float64) * x.format.scale[0] / writer.graph.result(operation).format.scale[0]
+    expect_ratio(operation, operation.requantize.multiplier.ravel(), operation.requantize.shift, ratio)
+    return [
+        writer.weight(operation, "weight", operation.weight, weight_scales),
+        writer.weight(operation, "bias", operation.bias, weight_scales * input_scale),
+    ]
+
+
+def lower_add(writer: Writer, operation: Add) -> None:
+    """Add, or Sub where a multiplier is negative."""
+    operands, result = writer.graph.operands(operation), writer.graph.result(operation)
+    ratios = [value.format.scale[0] / result.format.scale[0] for value in operands]
+    magnitudes = [abs(multiplier) for multiplier in operation.multipliers]
+    expect_ratio(operation, magnitudes, operation.requantize.shift, ratios)
+    left, right = (writer.reals(name) for name in operation.inputs)
+    if operation.multipliers[0] < 0 <= operation.multipliers[1]:
+        total = writer.node("Sub", [right, left], operation.name)
+    elif operation.multipliers[0] < 0:
+        total = writer.node("Sub", [writer.node("Neg", [left], f"{operation.name}_negated"), right], operation.name)
+    else:
+        total = writer.node("Add" if operation.multipliers[1] >= 0 else "Sub", [left, right], operation.name)
+    writer.quantize(operation.output, total, operation.requantize.lowest, operation.requantize.highest)
+
+
+def lower_mul(writer: Writer, operation: Mul) -> None:
+    """A Mul of two values, or of one and a constant."""
+    left, right = writer.graph.operands(operation)
+    ratio = left.format.scale[0] * right.format.scale[0] / writer.graph.result(operation).format.scale[0]
+    expect_ratio(operation, operation.requantize.multiplier, operation.requantize.shift, ratio)
+    product = writer.node("Mul", [writer.reals(left.name), writer.reals(right.name)], operation.name)
+    writer.quantize(operation.output, product, operation.requantize.lowest, operation.requantize.highest)
+
+
+def lower_table(writer: Writer, operation: Table) -> None:
+    """The function itself. QuantizeLinear's own rounding takes the place of the table's."""
+    function = operation.function
+    constants = [
+        writer.constant(f"{operation.name}_constant", np.array(values, dtype=np.float32).reshape(shape))
+        for shape, values in function.constants
+    ]
+    operands = [writer.reals(operation.inputs[0]), *constants]
+    result = writer.node(function.op, operands, operation.name, **dict(function.attributes))
+    writer.quantize(operation.output, result)

@@ -1,0 +1,165 @@
+"""The QDQ model while it is being written: nodes, initializers, and which tensor holds which value.
+
+Every activation is held as uint8, whatever type its format names: ONNX Runtime's x86 kernels multiply unsigned
+activations by signed weights, and its optimizer leaves a Conv between int8 activations in float where a value
+has two readers. A signed integer q is held as q + 128 with the zero point moved along, so the grid of reals is
+the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from bitsmith.errors import UnsupportedError
+from bitsmith.ir.formats import Format
+from bitsmith.ir.integer import IntegerGraph, Operation, Value
+
+OPSET = 21
+IR_VERSION = 10
+BATCH = "batch"
+
+Array = npt.NDArray[np.generic]
+
+
+class Writer:
+    """Collects nodes and initializers; knows the uint8 tensor, and on demand the float one, of each value."""
+
+    def __init__(self, graph: IntegerGraph) -> None:
+        self.graph = graph
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[TensorProto] = []
+        # The float model's names for its inputs and outputs are kept; everything else makes way for them.
+        self._taken = {*graph.inputs, *graph.outputs}
+        self._integers: dict[str, str] = {}
+        self._reals: dict[str, str] = {}
+        self._parameters: dict[str, tuple[str, str]] = {}
+        for name, integers in graph.constants.items():
+            self._integers[name] = self.constant(f"{name}_quantized", self.held(graph.values[name], integers))
+
+    def constant(self, name: str, array: npt.ArrayLike) -> str:
+        """Add an initializer; returns the name that it got."""
+        unique = self._unique(name)
+        self.initializers.append(numpy_helper.from_array(np.array(array, order="C"), unique))
+        return unique
+
+    def node(self, op: str, inputs: Sequence[str], name: str, output: str | None = None, **attributes: object) -> str:
+        """Add a node; returns the name of its one output, which is `output` or made from `name`."""
+        result = self._unique(f"{name}_result") if output is None else output
+        self.nodes.append(helper.make_node(op, list(inputs), [result], name=name, **attributes))
+        return result
+
+    def integers(self, value: str) -> str:
+        """The uint8 tensor that holds a value."""
+        return self._integers[value]
+
+    def reals(self, value: str) -> str:
+        """The float tensor that a value stands for; one DequantizeLinear serves all readers."""
+        if value not in self._reals:
+            self._reals[value] = self.dequantize(value)
+        return self._reals[value]
+
+    def dequantize(self, value: str, output: str | None = None) -> str:
+        """Add a DequantizeLinear of a value; returns its output."""
+        name = self._unique(f"{value}_dequantized") if output is None else output
+        operands = [self._integers[value], *self.parameters(value)]
+        return self.node("DequantizeLinear", operands, f"{value}_dequantize", name)
+
+    def quantize(self, value: str, real: str, lowest: int | None = None, highest: int | None = None) -> None:
+        """Round a float tensor to the grid of `value`, and clamp to [lowest, highest] or its type's range.
+
+        QuantizeLinear saturates to uint8, which is the whole clamp where the range is all of it. Elsewhere a
+        Clip of the integers follows: a Relu or Clip before QuantizeLinear would keep ORT from fusing the op.
+        """
+        kind = self.graph.values[value].format.type
+        bounds = (kind.lowest if lowest is None else lowest, kind.highest if highest is None else highest)
+        low, high = (int(bound) - offset(self.graph.values[value]) for bound in bounds)
+        name = self._unique(f"{value}_quantized")
+        made = self.node("QuantizeLinear", [real, *self.parameters(value)], f"{value}_quantize", name)
+        if (low, high) != (0, 255):
+            limits = [self.constant(f"{value}_{end}", np.uint8(at)) for end, at in (("low", low), ("high", high))]
+            made = self.node("Clip", [made, *limits], f"{value}_clamp", self._unique(f"{value}_clamped"))
+        self._integers[value] = made
+
+    def keep(self, value: str, tensor: str) -> None:
+        """Say that a uint8 tensor holds `value`."""
+        self._integers[value] = tensor
+
+    def parameters(self, value: str) -> tuple[str, str]:
+        """The initializers of a value's scale and zero point, made on first demand."""
+        if value not in self._parameters:
+            described = self.graph.values[value]
+            scale = np.float32(described.format.scale[0])
+            zero_point = self.held(described, described.format.zero_point)
+            self._parameters[value] = (
+                self.constant(f"{value}_scale", scale),
+                self.constant(f"{value}_zero_point", zero_point),
+            )
+        return self._parameters[value]
+
+    def weight(self, operation: Operation, name: str, integers: Array, scales: npt.ArrayLike) -> str:
+        """Add an initializer of signed integers and its DequantizeLinear along axis 0; returns the float tensor.
+
+        scales: float32, one, or one a row. The zero point is spelled out because ORT's change of weights to
+        uint8 on processors whose int8 products saturate makes a scalar one where it is left out.
+        """
+        scale = np.asarray(scales, dtype=np.float32)
+        scale = scale.reshape(()) if scale.size == 1 else scale
+        operands = [
+            self.constant(f"{operation.name}_{name}_quantized", integers),
+            self.constant(f"{operation.name}_{name}_scale", scale),
+            self.constant(f"{operation.name}_{name}_zero_point", np.zeros(scale.shape, integers.dtype)),
+        ]
+        along = {"axis": 0} if scale.ndim else {}
+        label = f"{operation.name}_{name}"
+        return self.node("DequantizeLinear", operands, f"{label}_dequantize", self._unique(label), **along)
+
+    def held(self, value: Value, integers: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Integers of a value's format as the uint8 that holds them."""
+        if value.format.type.bits > 8 or value.format.is_per_channel:
+            grain = "per-channel" if value.format.is_per_channel else str(value.format.type)
+            raise UnsupportedError(
+                f"{grain} activations have no integer kernels in ONNX Runtime",
+                where=value.name,
+                fix="Give activations 8 bits or fewer and one scale a tensor.",
+            )
+        return (np.asarray(integers, dtype=np.int64) - offset(value)).astype(np.uint8)
+
+    def model(self) -> onnx.ModelProto:
+        """The model: float inputs and outputs with a free batch dimension."""
+        ends = [
+            [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *self.graph.values[name].shape])
+                for name in names
+            ]
+            for names in (self.graph.inputs, self.graph.outputs)
+        ]
+        body = helper.make_graph(self.nodes, self.graph.name, *ends, self.initializers)
+        return helper.make_model(
+            body,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="bitsmith",
+        )
+
+    def _unique(self, name: str) -> str:
+        unique, count = name, 1
+        while unique in self._taken:
+            count += 1
+            unique = f"{name}_{count}"
+        self._taken.add(unique)
+        return unique
+
+
+def offset(value: Value) -> int:
+    """What the uint8 that holds an integer falls short of it by."""
+    return -128 if value.format.type.signed else 0
+
+
+def scales_of(format: Format) -> npt.NDArray[np.float32]:
+    """The scales of a format, float32 and one-dimensional."""
+    return np.array(format.scale, dtype=np.float32)
