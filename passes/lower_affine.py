@@ -50,13 +50,13 @@ def _refusal(node: Node) -> str | None:
     affine = affine_of(node)
     if isinstance(affine, str):
         return affine
+    producer = affine.value.producer
+    if producer is not None and bias_add(producer) == node:
+        return f"it is the bias of {producer.where}"
     if not affine.fits(1):
         return f"it acts along axis {affine.axis}, and channels are axis 1"
     if affine.value.rank not in (2, 3, 4):
         return f"{affine.value.name} has rank {affine.value.rank}, not 2 to 4"
-    producer = affine.value.producer
-    if producer is not None and bias_add(producer) == node:
-        return f"it is the bias of {producer.where}"
     return None
 
 
