@@ -29,9 +29,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except OSError as reason:
         raise ArtifactError(f"cannot be read: {reason.strerror}", where=str(path)) from reason
     except (ValueError, RecursionError) as reason:
-        raise ArtifactError(
-            f"is damaged: {reason}", where=str(path), fix="Compile the model again."
-        ) from reason
+        raise ArtifactError(f"is damaged: {reason}", where=str(path), fix="Compile the model again.") from reason
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(
             f"is not a manifest of this version of bitsmith ({FORMAT})",

@@ -49,9 +49,7 @@ class Recipe:
 
     def overridden(self, other: Recipe) -> Recipe:
         """This recipe with whatever `other` says put in its place."""
-        said = {
-            one.name: getattr(other, one.name) for one in fields(self) if getattr(other, one.name) is not None
-        }
+        said = {one.name: getattr(other, one.name) for one in fields(self) if getattr(other, one.name) is not None}
         return replace(self, **{**said, "input_shapes": {**self.input_shapes, **other.input_shapes}})
 
     def refuse_contradiction(self, where: str = "") -> None:

@@ -40,9 +40,7 @@ def read_table(
     return {key: _read(file, key, value, readers, error) for key, value in table.items()}
 
 
-def _read(
-    file: str, key: str, value: object, readers: Mapping[str, Reader], error: type[BitsmithError]
-) -> Any:
+def _read(file: str, key: str, value: object, readers: Mapping[str, Reader], error: type[BitsmithError]) -> Any:
     if key not in readers:
         raise error("there is no such key", where=f"{file}, {key}", fix=suggest(key, readers))
     try:

@@ -160,6 +160,4 @@ def load_target(name_or_path: str | os.PathLike[str]) -> Target:
         if name == given or not installed.targets:
             raise fault
     broken = "".join(f" Not asked, for it is broken: {fault}" for fault in installed.faults.values())
-    raise TargetError(
-        f"there is no target called {given}", fix=registry.suggest(given, installed.targets) + broken
-    )
+    raise TargetError(f"there is no target called {given}", fix=registry.suggest(given, installed.targets) + broken)
