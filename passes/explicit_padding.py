@@ -1,4 +1,4 @@
-"""Windows with nothing left to defaults: auto_pad and ceil_mode as explicit pads."""
+"""Windows with nothing left to defaults: auto_pad and, where runtimes allow it, ceil_mode as explicit pads."""
 
 from __future__ import annotations
 
@@ -54,7 +54,11 @@ def _spell_out(graph: Graph, node: Node) -> str | None:
     begin, end = _pads(node, space, strides, reach, zeros)
     needed = [(o - 1) * s + r - n - b for o, s, r, n, b in zip(out, strides, reach, space, begin, strict=True)]
     over = [max(0, need - had) for need, had in zip(needed, end, strict=True)]
-    if any(over) and node.op == "AveragePool" and node.attribute("count_include_pad", 0) and any([*begin, *end]):
+    # Runtimes take no pad as wide as its kernel, which a dilated window in ceil_mode can ask for.
+    stays_ceiling = any(had + more >= k for had, more, k in zip(end, over, kernel, strict=True) if more)
+    if stays_ceiling:
+        node.set_attributes(ceil_mode=1)
+    elif any(over) and node.op == "AveragePool" and node.attribute("count_include_pad", 0) and any([*begin, *end]):
         _pad_in_front(graph, node, begin, end)
         begin, end = zeros, over
         node.set_attributes(count_include_pad=0)
@@ -63,7 +67,7 @@ def _spell_out(graph: Graph, node: Node) -> str | None:
         if node.op == "AveragePool":
             node.set_attributes(count_include_pad=0)
     node.set_attributes(kernel_shape=kernel, strides=strides, pads=[*begin, *end])
-    node.drop_attributes("auto_pad", "ceil_mode", "storage_order")
+    node.drop_attributes("auto_pad", "storage_order", *([] if stays_ceiling else ["ceil_mode"]))
     if node.op != "AveragePool" or any(d != 1 for d in dilations):
         node.set_attributes(dilations=dilations)
     else:

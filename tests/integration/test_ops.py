@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx.reference import ReferenceEvaluator
-from tests.integration.onnx_cases import CASES
 
 from bitsmith.dataset import Dataset
 from bitsmith.execution.interpreter import run
@@ -16,6 +14,7 @@ from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.pipelines import NORMALISE
 from bitsmith.target import Target
+from tests.integration.onnx_cases import CASES, reference
 
 PIPELINE = f"{NORMALISE},calibrate,quantize-activations{{observer=min-max}},quantize-weights,integerize"
 HALF_A_STEP = 0.5 + 0.02
@@ -35,7 +34,7 @@ def test_the_integers_are_the_reals_rounded_once(name: str, data: st.DataObject)
 
     integers = {key: graph.values[key].format.quantize(array) for key, array in samples.items()}
     on_grid = {key: graph.values[key].format.dequantize(array) for key, array in integers.items()}
-    expected = dict(zip(graph.outputs, ReferenceEvaluator(case.model).run(None, on_grid), strict=True))
+    expected = dict(zip(graph.outputs, reference(case, on_grid), strict=True))
     found = run(graph, integers)
     for output in graph.outputs:
         written = graph.values[output].format
