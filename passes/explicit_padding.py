@@ -21,6 +21,8 @@ class ExplicitPadding(Pass):
     lies there never wins a maximum, and is not counted by an average with count_include_pad = 0. With
     count_include_pad = 1 the pads are counted but not what lies past them: then the pads become a Pad of zeros
     in front, which is counted as data, and what lies past them the pads of an average that leaves them out.
+
+    Runtimes disagree on SAME for a pool whose windows are dilated, or so far apart that it would crop: refused.
     """
 
     name: ClassVar[str] = "explicit-padding"
@@ -51,6 +53,11 @@ def _spell_out(graph: Graph, node: Node) -> str | None:
     strides = list(node.attribute("strides", ones))
     dilations = list(node.attribute("dilations", ones))
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    if node.op != "Conv" and str(node.attribute("auto_pad", "NOTSET")).startswith("SAME"):
+        if any(d != 1 for d in dilations):
+            return "it is dilated and says SAME, which runtimes read differently"
+        if any((-(-n // s) - 1) * s + r - n < -1 for n, s, r in zip(space, strides, reach, strict=True)):
+            return "its windows lie apart and it says SAME, which runtimes read differently"
     begin, end = _pads(node, space, strides, reach, zeros)
     needed = [(o - 1) * s + r - n - b for o, s, r, n, b in zip(out, strides, reach, space, begin, strict=True)]
     over = [max(0, need - had) for need, had in zip(needed, end, strict=True)]

@@ -109,7 +109,7 @@ def _bias(node: Node) -> Problem | None:
 def _spelled_out(node: Node, *more: str) -> Problem | None:
     missing = [name for name in ("kernel_shape", "strides", "pads", *more) if node.attribute(name) is None]
     if missing or node.attribute("auto_pad") is not None:
-        return Problem("its padding is not spelled out", "Run explicit-padding.")
+        return Problem("its padding is not spelled out", "Give it as pads; explicit-padding does where auto_pad is clear.")
     return None
 
 
