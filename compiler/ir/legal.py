@@ -110,6 +110,11 @@ def _spelled_out(node: Node, *more: str) -> Problem | None:
     missing = [name for name in ("kernel_shape", "strides", "pads", *more) if node.attribute(name) is None]
     if missing or node.attribute("auto_pad") is not None:
         return Problem("its padding is not spelled out", "Give it as pads; explicit-padding does where auto_pad is clear.")
+    if node.attribute("ceil_mode"):
+        return Problem(
+            "with ceil_mode its last window reaches a whole kernel past the edge",
+            "Pad the input in the model, so that ceil_mode is not needed.",
+        )
     return None
 
 
