@@ -14,7 +14,7 @@ import onnx
 
 from bitsmith.errors import ArtifactError, BitsmithError, InternalError
 from bitsmith.execution.export import to_onnx
-from bitsmith.execution.session import FloatModel
+from bitsmith.execution.runtime import FloatSession
 from bitsmith.ir.validate import validate
 from bitsmith.manager import Changes, Pass, Step
 
@@ -97,8 +97,7 @@ class VerifyEach:
 
     def _run(self, step: Step, model: onnx.ModelProto) -> list[Array]:
         try:
-            runnable = FloatModel(model, str(step.done or "import"), optimize=False)
-            return list(runnable.run(self._inputs).values())
+            return list(FloatSession(model).run(self._inputs).values())
         except BitsmithError as fault:
             if step.done is None:
                 raise

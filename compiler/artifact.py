@@ -1,0 +1,112 @@
+"""A compiled folder: what `bitsmith compile` wrote, opened again."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.lib import format as npy
+
+from bitsmith import registry
+from bitsmith.backend import Backend
+from bitsmith.errors import ArtifactError, BitsmithError
+from bitsmith.execution.export import from_onnx
+from bitsmith.ir.formats import IntegerArray
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.manifest import MANIFEST, file_hashes, read_manifest
+
+INTEGER_MODEL = "integer.onnx"
+VECTORS = "vectors.npz"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A compiled folder and its manifest; what else is in it is read when it is asked for."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @cached_property
+    def integer_model(self) -> onnx.ModelProto:
+        """The integer graph as the ONNX model in the folder."""
+        path = self.folder / INTEGER_MODEL
+        try:
+            return onnx.load(path)
+        except FileNotFoundError as reason:
+            raise _damaged("is missing", path) from reason
+        except (OSError, DecodeError) as reason:
+            raise _damaged(f"cannot be read ({reason})", path) from reason
+
+    @cached_property
+    def graph(self) -> IntegerGraph:
+        """The integer graph: the meaning of the compiled model."""
+        try:
+            return from_onnx(self.integer_model)
+        except BitsmithError as reason:
+            raise _damaged(f"holds no integer graph: {reason}", self.folder / INTEGER_MODEL) from reason
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The backend that wrote the folder, as it is installed here."""
+        name = dict(self.manifest.get("target", {})).get("backend", "")
+        backend: Backend = registry.find(registry.BACKENDS, name)()
+        return backend
+
+    def damage(self) -> list[str]:
+        """What differs between the files in the folder and those in the manifest: a line each."""
+        listed, found = dict(self.manifest["files"]), file_hashes(self.folder)
+        return [
+            f"{name}: {_difference(listed.get(name), found.get(name))}"
+            for name in sorted({*listed, *found})
+            if listed.get(name) != found.get(name)
+        ]
+
+    def vectors(self) -> tuple[dict[str, IntegerArray], dict[str, IntegerArray]]:
+        """The test vectors: integers in, and the integers that must come out, by name."""
+        path = self.folder / VECTORS
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                inputs = {name: stored[f"input.{name}"] for name in self.graph.inputs}
+                outputs = {name: stored[f"output.{name}"] for name in self.graph.outputs}
+        except FileNotFoundError as reason:
+            raise _damaged("is missing", path) from reason
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as reason:
+            raise _damaged(f"cannot be read ({reason})", path) from reason
+        return inputs, outputs
+
+
+def load(folder: str | os.PathLike[str]) -> Artifact:
+    """The artifact in a folder that `bitsmith compile` wrote; ArtifactError if it did not."""
+    path = Path(folder)
+    return Artifact(path, read_manifest(path))
+
+
+def write_vectors(path: Path, inputs: Mapping[str, npt.NDArray[Any]], outputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write test vectors as an .npz that is the same bytes for the same arrays, whenever it is written."""
+    arrays = {f"input.{name}": array for name, array in inputs.items()}
+    arrays |= {f"output.{name}": array for name, array in outputs.items()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            # Its date is 1980, not now. Stored as it is: what a compressor makes depends on its version.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                npy.write_array(member, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+
+
+def _difference(listed: str | None, found: str | None) -> str:
+    if found is None:
+        return "is missing"
+    return f"is not in {MANIFEST}" if listed is None else f"is not what {MANIFEST} says (its SHA-256 differs)"
+
+
+def _damaged(what: str, path: Path) -> ArtifactError:
+    return ArtifactError(what, where=str(path), fix="Compile the model again.")

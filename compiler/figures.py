@@ -1,0 +1,99 @@
+"""Figures of an integer graph: multiply-accumulates and bytes, by layer and in all."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from bitsmith.ir.bounds import Bounds
+from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Table
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operation in figures.
+
+    macs:             multiply-accumulates of one sample; 0 for what does not multiply by weights.
+    weight_bits:      of each weight, None where there are none.
+    weight_bytes:     of its weights, packed: 4-bit weights take half a byte.
+    parameter_bytes:  of all its constants: weights, int32 biases, int32 multipliers, table entries.
+    accumulator:      the static bound of its accumulator's magnitude, None where there is none.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    macs: int
+    weight_bits: int | None
+    weight_bytes: int
+    parameter_bytes: int
+    accumulator: int | None
+
+    @property
+    def accumulator_bits(self) -> int | None:
+        """Bits of the smallest two's complement integer that holds the accumulator."""
+        return None if self.accumulator is None else self.accumulator.bit_length() + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, under the names of the fields."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "inputs": list(self.inputs),
+            "output": self.output,
+            "macs": self.macs,
+            "weight_bits": self.weight_bits,
+            "weight_bytes": self.weight_bytes,
+            "parameter_bytes": self.parameter_bytes,
+            "accumulator_bound": self.accumulator,
+            "accumulator_bits": self.accumulator_bits,
+        }
+
+
+def layers(graph: IntegerGraph, bounds: Bounds) -> list[Layer]:
+    """Every operation of the graph in figures, in its order."""
+    return [
+        Layer(
+            operation.name,
+            operation.kind,
+            operation.inputs,
+            operation.output,
+            macs(graph, operation),
+            operation.weight_format.type.bits if isinstance(operation, Conv | Linear) else None,
+            weight_bytes(operation),
+            weight_bytes(operation) + other_bytes(operation),
+            bounds.accumulators.get(operation.name),
+        )
+        for operation in graph
+    ]
+
+
+def macs(graph: IntegerGraph, operation: Operation) -> int:
+    """Multiply-accumulates with weights for one sample: elements made times the weights that each one reads."""
+    if not isinstance(operation, Conv | Linear):
+        return 0
+    return math.prod(graph.result(operation).shape) * math.prod(operation.weight.shape[1:])
+
+
+def weight_bytes(operation: Operation) -> int:
+    """Bytes of the weights, packed."""
+    if not isinstance(operation, Conv | Linear):
+        return 0
+    return math.ceil(operation.weight.size * operation.weight_format.type.bits / 8)
+
+
+def other_bytes(operation: Operation) -> int:
+    """Bytes of the constants that are no weights: biases and multipliers in 32 bits, tables as they are."""
+    match operation:
+        case Conv() | Linear():
+            return 4 * (operation.bias.size + operation.requantize.multiplier.size)
+        case Add():
+            return 4 * len(operation.multipliers)
+        case Mul() | AveragePool():
+            return 4 * operation.requantize.multiplier.size
+        case Table():
+            return operation.entries.nbytes
+        case _:
+            return 0
