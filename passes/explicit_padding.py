@@ -22,7 +22,8 @@ class ExplicitPadding(Pass):
     count_include_pad = 1 the pads are counted but not what lies past them: then the pads become a Pad of zeros
     in front, which is counted as data, and what lies past them the pads of an average that leaves them out.
 
-    Runtimes disagree on SAME for a pool whose windows are dilated, or so far apart that it would crop: refused.
+    Where the pads after would be as wide as the kernel, which runtimes refuse, ceil_mode stays. Runtimes disagree
+    on SAME where windows lie so far apart that it would crop, and for dilated pools: both are refused.
     """
 
     name: ClassVar[str] = "explicit-padding"
@@ -53,8 +54,8 @@ def _spell_out(graph: Graph, node: Node) -> str | None:
     strides = list(node.attribute("strides", ones))
     dilations = list(node.attribute("dilations", ones))
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    if node.op != "Conv" and str(node.attribute("auto_pad", "NOTSET")).startswith("SAME"):
-        if any(d != 1 for d in dilations):
+    if str(node.attribute("auto_pad", "NOTSET")).startswith("SAME"):
+        if node.op != "Conv" and any(d != 1 for d in dilations):
             return "it is dilated and says SAME, which runtimes read differently"
         if any((-(-n // s) - 1) * s + r - n < -1 for n, s, r in zip(space, strides, reach, strict=True)):
             return "its windows lie apart and it says SAME, which runtimes read differently"
