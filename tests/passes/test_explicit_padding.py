@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
-from tests.sketch import Array, Sketch, apply, assert_same, normal, ops, reason, run
+from tests.sketch import Array, Sketch, apply, assert_same, normal, ops, reason
 
 Draw = Any
 MODES = ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]
@@ -95,13 +94,13 @@ def test_max_pools(window: tuple[tuple[int, ...], dict[str, Any]]) -> None:
     if pool.attribute("ceil_mode"):
         assert attributes["ceil_mode"]
         assert max(attributes["dilations"]) > 1
-    try:
-        run(model, x=normal(1, 2, *space))
-    except RuntimeException as fault:
-        # ONNX Runtime takes a SAME that crops by one from AveragePool and Conv, and not from MaxPool.
-        assert "padding values must be non-negative" in str(fault)
-        assert attributes["auto_pad"].startswith("SAME")
-        return
+    if attributes.get("auto_pad", "").startswith("SAME") and any(
+        (size - 1) // stride * stride + kernel < size
+        for size, kernel, stride in zip(
+            space, attributes["kernel_shape"], attributes.get("strides", [1] * len(space)), strict=True
+        )
+    ):
+        return  # ONNX Runtime takes a SAME that crops by one from Conv and AveragePool, and fails on MaxPool.
     assert_same(model, graph, tolerance=0)
 
 
