@@ -1,0 +1,7 @@
+"""`python -m bitsmith` is the command `bitsmith`."""
+
+import sys
+
+from bitsmith.cli import main
+
+sys.exit(main())

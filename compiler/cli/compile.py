@@ -1,0 +1,95 @@
+"""`bitsmith compile`: a float model in, a verified integer artifact out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bitsmith.cli.options import add_input_shape, add_target, bits, granularity, observer, seed, shapes_given
+from bitsmith.cli.output import progress_for, say
+from bitsmith.console import ProgressLine, duration
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """What compile takes."""
+    command.add_argument("model", metavar="MODEL.onnx", help="a trained float32 model, opset 7 to 23")
+    add_target(command)
+    command.add_argument("--calibration", metavar="DATA.npz", help="samples x (or one key per input) to take ranges of")
+    command.add_argument("-o", "--out", required=True, metavar="OUT/", help="the folder to write")
+    choices = command.add_argument_group("quantization")
+    choices.add_argument("--weights", type=bits, metavar="BITS", help="default: the target's first")
+    choices.add_argument("--activations", type=bits, metavar="BITS", help="default: the target's first")
+    choices.add_argument(
+        "--granularity",
+        type=granularity,
+        metavar="channel|tensor",
+        help="of weight scales; default: the target's first",
+    )
+    choices.add_argument(
+        "--symmetric-activations", action="store_true", default=None, help="give activations zero point 0"
+    )
+    choices.add_argument(
+        "--observer",
+        type=observer,
+        metavar="min-max|percentile|mse|kl",
+        help="how activation ranges are chosen; default: mse",
+    )
+    recipe = command.add_argument_group("pipeline")
+    how = recipe.add_mutually_exclusive_group()
+    how.add_argument("--pipeline", metavar="TEXT", help="name,name{option=value,...}: in place of the default passes")
+    how.add_argument(
+        "--recipe", metavar="FILE.toml", help="pipeline and options from a file; options given here come before it"
+    )
+    add_input_shape(recipe)
+    recipe.add_argument("--seed", type=seed, metavar="N", help="of everything that draws random numbers; default: 0")
+    recipe.add_argument(
+        "--verify-each", action="store_true", help="run the float graph after every pass, and stop if a pass moved it"
+    )
+    recipe.add_argument("--dump-dir", metavar="DIR", help="write the model after every pass into this folder")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compile, and print what was gained and lost."""
+    from bitsmith.callbacks import Record
+    from bitsmith.driver import compile
+    from bitsmith.recipe import Recipe
+    from bitsmith.summary import summary
+
+    given = Recipe(
+        pipeline=options.pipeline,
+        weights=options.weights,
+        activations=options.activations,
+        granularity=options.granularity,
+        symmetric_activations=options.symmetric_activations,
+        observer=options.observer,
+        seed=options.seed,
+        input_shapes=shapes_given(options),
+    )
+    recipe = given if options.recipe is None else Recipe.read(options.recipe).overridden(given)
+    progress = progress_for(options)
+    seconds: list[dict[str, object]] = []
+
+    def tell(record: Record) -> None:
+        if isinstance(progress, ProgressLine):
+            progress.clear()
+            sys.stderr.write(f"  {record.one.name:<22}{record.changes!s:<28}{duration(record.seconds):>10}\n")
+        seconds.append({"pass": str(record.one), "seconds": record.seconds})
+
+    artifact = compile(
+        options.model,
+        target=options.target,
+        calibration=options.calibration,
+        out=Path(options.out),
+        recipe=recipe,
+        verify_each=options.verify_each,
+        dump_dir=None if options.dump_dir is None else Path(options.dump_dir),
+        progress=progress,
+        tell=tell,
+    )
+    result = {"folder": options.out, **artifact.manifest, "seconds": seconds}
+    say(options, summary(artifact.manifest, Path(options.out)), result)
+    return 0
+
+
+COMMANDS = (("compile", "compile a float model into an integer artifact", add_options, run),)

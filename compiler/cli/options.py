@@ -1,0 +1,71 @@
+"""Options that several commands take, and how their texts are read."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_target(command: argparse.ArgumentParser) -> None:
+    """--target."""
+    command.add_argument(
+        "--target", required=True, metavar="NAME|FILE.toml", help="an installed target (`bitsmith targets`), or a file"
+    )
+
+
+def add_input_shape(command: argparse.ArgumentParser) -> None:
+    """--input-shape."""
+    command.add_argument(
+        "--input-shape",
+        action="append",
+        default=[],
+        type=input_shape,
+        metavar="NAME=1,3,32,32",
+        help="the shape of an input whose dimensions the model leaves open, batch first; once per input",
+    )
+
+
+def shapes_given(options: argparse.Namespace) -> dict[str, tuple[int, ...]]:
+    """The shapes of --input-shape, by input name."""
+    return dict(options.input_shape)
+
+
+def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Read `x=1,3,32,32`."""
+    name, separator, sizes = text.rpartition("=")
+    if not separator or not name or not all(size.strip().isdecimal() for size in sizes.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=1,3,32,32")
+    return name, tuple(int(size) for size in sizes.split(","))
+
+
+def bits(text: str) -> int:
+    """Read a width in bits."""
+    if text == "mixed":
+        raise argparse.ArgumentTypeError("mixed bits are not in this version; give one width, such as 8")
+    if not text.isdecimal() or not 1 <= int(text) <= 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a width from 1 to 16")
+    return int(text)
+
+
+def granularity(text: str) -> str:
+    """Read a granularity of weight scales."""
+    if text.startswith("group"):
+        raise argparse.ArgumentTypeError("groups are not in this version; give channel or tensor")
+    return _one_of(text, ("channel", "tensor"))
+
+
+def observer(text: str) -> str:
+    """Read how ranges are chosen."""
+    return _one_of(text, ("min-max", "percentile", "mse", "kl"))
+
+
+def _one_of(text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(known)}")
+    return text
+
+
+def seed(text: str) -> int:
+    """Read a seed."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 to {2**32 - 1}")
+    return int(text)

@@ -1,0 +1,76 @@
+"""What the manifest says of a compile: plain data, and the same for the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bitsmith.callbacks import Record
+from bitsmith.dataset import Dataset
+from bitsmith.figures import layers
+from bitsmith.ir.bounds import bounds
+from bitsmith.ir.graph import Graph
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.manifest import FORMAT, file_sha256
+from bitsmith.measure import Distance, macs_in_all, sizes
+from bitsmith.module import Module
+from bitsmith.verification import Checked
+
+PACKAGES = ("bitsmith", "numpy", "onnx", "onnxruntime")
+"""Whose versions decide what a compile gives."""
+
+
+def describe(
+    module: Module,
+    original: Graph,
+    model: Path,
+    pipeline: str,
+    records: Sequence[Record],
+    verified: Sequence[Checked],
+    distance: Distance | None,
+) -> dict[str, Any]:
+    """The manifest, less the hashes of the files. No times and no folders are in it."""
+    graph = module.require_integer()
+    return {
+        "format": FORMAT,
+        "versions": {name: version(name) for name in PACKAGES},
+        "model": {"name": graph.name, "file": model.name, "sha256": file_sha256(model)},
+        "calibration": _data(module.calibration),
+        "target": module.target.to_json(),
+        "pipeline": pipeline,
+        "seed": module.seed,
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
+        "left_to_host": [
+            {"output": step.output, "op": step.op, "attributes": dict(step.attributes)} for step in graph.host
+        ],
+        "size": sizes(original, graph),
+        "macs": macs_in_all(graph),
+        "distance": None if distance is None else {"samples": distance.samples, "sqnr_db": distance.sqnr_db},
+        "verification": [one.to_json() for one in verified],
+        "layers": [layer.to_json() for layer in layers(graph, bounds(graph))],
+        "values": _values(graph),
+        "weights": _weights(graph),
+        "passes": [record.to_json() for record in records],
+    }
+
+
+def _data(data: Dataset | None) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    return {"file": Path(data.source.name).name, "sha256": data.sha256(), "samples": len(data)}
+
+
+def _values(graph: IntegerGraph) -> dict[str, Any]:
+    """Shape of one sample and format of every value."""
+    return {
+        name: {"shape": list(value.shape), "format": value.format.to_json()} for name, value in graph.values.items()
+    }
+
+
+def _weights(graph: IntegerGraph) -> dict[str, Any]:
+    """Format of the weights of every operation that has some, by its name."""
+    formats = {operation.name: getattr(operation, "weight_format", None) for operation in graph}
+    return {name: found.to_json() for name, found in formats.items() if found is not None}

@@ -1,0 +1,156 @@
+"""From a float model to a compiled folder: every step of `bitsmith compile`, in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.artifact import INTEGER_MODEL, REPORT, VECTORS, Artifact, load, write_vectors
+from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
+from bitsmith.dataset import Dataset
+from bitsmith.describe import describe
+from bitsmith.errors import PipelineError
+from bitsmith.execution.batches import vectors
+from bitsmith.execution.export import to_onnx
+from bitsmith.execution.interpreter import run_batched
+from bitsmith.execution.reals import quantize_inputs
+from bitsmith.folder import refuse_to_replace, replacing
+from bitsmith.ir.formats import IntegerArray
+from bitsmith.ir.graph import Graph
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.ir.load import load_graph
+from bitsmith.legality import backend_of, require_legal
+from bitsmith.manager import Callback, Pipeline, Step
+from bitsmith.manifest import file_hashes, write_manifest
+from bitsmith.measure import macs_in_all, sqnr
+from bitsmith.module import Module
+from bitsmith.progress import Progress, silent
+from bitsmith.recipe import Recipe
+from bitsmith.report import render
+from bitsmith.target import Target, load_target
+from bitsmith.verification import verify_forms
+
+MADE_UP, FROM_DATA = 16, 16
+"""Test vectors: samples that try the corners of the input's type, and calibration samples."""
+
+WORK = 8_000_000_000
+"""Multiply-accumulates that verification may take; a large model is verified on fewer vectors, but on one of
+each kind at least."""
+
+EACH = 4
+"""Calibration samples on which `verify_each` runs the float graph."""
+
+
+def compile(
+    model: str | os.PathLike[str],
+    target: Target | str | os.PathLike[str],
+    calibration: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str],
+    *,
+    recipe: Recipe | None = None,
+    verify_each: bool = False,
+    dump_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = silent,
+    tell: Callable[[Record], None] | None = None,
+) -> Artifact:
+    """Compile the ONNX model at `model` for a target, and write the folder `out`.
+
+    calibration: an .npz file of samples; None for a pipeline that takes no statistics.
+    recipe:      bits, observers, or a pipeline of your own; by default what the target prefers.
+    verify_each: run the float graph after every pass and stop at one that moves what it promises to preserve.
+    dump_dir:    where to write the model after every pass.
+    tell:        told of each pass when it has run.
+
+    The same inputs give the same bytes in every file. Whatever stops it, `out` stays what it was. Raises a
+    BitsmithError for anything wrong with what it was given.
+    """
+    recipe = recipe or Recipe()
+    chosen = target if isinstance(target, Target) else load_target(target)
+    pipeline = recipe.passes(chosen)
+    if calibration is None and any(one.name == "calibrate" for one in pipeline.passes):
+        raise PipelineError("this pipeline needs calibration data", fix="Give --calibration DATA.npz.")
+    refuse_to_replace(Path(os.path.realpath(out)), Path(out))
+    graph = load_graph(model, recipe.input_shapes)
+    samples = {value.name: value.sample_shape for value in graph.inputs}
+    dataset = None if calibration is None else Dataset.open(calibration, samples)
+    module = Module(graph, chosen, dataset, recipe.seed or 0, progress)
+    recorder = Recorder(tell) if tell is not None else Recorder()
+    callbacks: list[Callback] = [recorder, _gate(pipeline)]
+    if dump_dir is not None:
+        callbacks.append(Dump(Path(dump_dir)))
+    if verify_each:
+        callbacks.append(VerifyEach(_few_samples(graph, dataset, module.seed)))
+    with replacing(Path(out)) as folder:
+        original = graph.copy()
+        pipeline.run(module, callbacks)
+        manifest = _write(folder, original, module, model, pipeline, recorder.records)
+        write_manifest(folder, manifest)
+    return load(out)
+
+
+def _gate(pipeline: Pipeline) -> Gate:
+    """Refuse what cannot be compiled before the first pass that takes long: calibrate, or else integerize."""
+    names = [one.name for one in pipeline.passes]
+    index = next((names.index(name) for name in ("calibrate", "integerize") if name in names), len(names))
+
+    def check(step: Step) -> None:
+        target = step.module.target
+        require_legal(step.module.graph, target, backend_of(target))
+
+    return Gate(index, check)
+
+
+def _few_samples(graph: Graph, dataset: Dataset | None, seed: int) -> Mapping[str, npt.NDArray[Any]]:
+    """Inputs to run a float graph on: the first of the data, or noise where there is none."""
+    if dataset is not None:
+        return next(dataset.batches(EACH))
+    random = np.random.default_rng(seed)
+    return {value.name: random.normal(size=(EACH, *value.sample_shape)).astype(np.float32) for value in graph.inputs}
+
+
+def _write(
+    folder: Path,
+    original: Graph,
+    module: Module,
+    model: str | os.PathLike[str],
+    pipeline: Pipeline,
+    records: list[Record],
+) -> dict[str, Any]:
+    """Write every file but the manifest, which is returned."""
+    integer, backend = module.require_integer(), backend_of(module.target)
+    exported = to_onnx(integer)
+    (folder / INTEGER_MODEL).write_bytes(exported.SerializeToString(deterministic=True))
+    inputs = _vectors(integer, module)
+    outputs = run_batched(integer, inputs)
+    write_vectors(folder / VECTORS, inputs, outputs)
+    backend.emit(integer, module.target, folder)
+    verified = verify_forms(integer, exported, backend, folder, inputs, outputs, module.progress)
+    measured = sqnr(original, integer, exported, module.calibration, module.progress)
+    manifest = describe(
+        module,
+        original,
+        Path(model),
+        str(pipeline),
+        records,
+        verified,
+        measured,
+        samples=len(next(iter(inputs.values()))),
+    )
+    (folder / REPORT).write_text(render(manifest), encoding="utf-8")
+    return {**manifest, "files": file_hashes(folder)}
+
+
+def _vectors(graph: IntegerGraph, module: Module) -> dict[str, IntegerArray]:
+    """Made-up inputs that try the corners, then real ones where there is data."""
+    affordable = max(WORK // max(macs_in_all(graph), 1) // 2, 1)
+    inputs = vectors(graph, min(MADE_UP, affordable), module.seed)
+    if module.calibration is None:
+        return inputs
+    batch = next(module.calibration.batches(min(FROM_DATA, affordable)))
+    real = quantize_inputs(graph, batch)
+    return {name: np.concatenate([inputs[name], real[name]]) for name in graph.inputs}

@@ -1,0 +1,68 @@
+"""Whether a model can be compiled at all: asked before any long work, and by `bitsmith check`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bitsmith import registry
+from bitsmith.backend import Backend, Refusal
+from bitsmith.errors import UnsupportedError
+from bitsmith.ir.graph import Graph
+from bitsmith.ir.legal import illegal_nodes
+from bitsmith.ir.load import load_graph
+from bitsmith.manager import Pipeline
+from bitsmith.module import Module
+from bitsmith.pipelines import NORMALISE
+from bitsmith.target import Target, load_target
+
+
+@dataclass(frozen=True)
+class Findings:
+    """target: its name. ops: how many nodes of each op are left after normalising. refusals: what blocks."""
+
+    target: str
+    ops: Mapping[str, int]
+    refusals: Sequence[Refusal]
+
+
+def check(
+    model: str | os.PathLike[str],
+    target: Target | str | os.PathLike[str],
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Findings:
+    """Load and normalise a model, and list what blocks it; what cannot be read at all is raised."""
+    chosen = target if isinstance(target, Target) else load_target(target)
+    try:
+        graph = load_graph(model, input_shapes)
+        Pipeline.parse(NORMALISE).run(Module(graph, chosen))
+    except UnsupportedError as fault:
+        return Findings(chosen.name, {}, [Refusal(fault.where, fault.what, fault.fix)])
+    ops = Counter(node.op for node in graph.nodes())
+    return Findings(chosen.name, dict(sorted(ops.items())), refusals(graph, chosen, backend_of(chosen)))
+
+
+def backend_of(target: Target) -> Backend:
+    """The backend that emits for a target."""
+    backend: Backend = registry.find(registry.BACKENDS, target.backend)()
+    return backend
+
+
+def refusals(graph: Graph, target: Target, backend: Backend) -> list[Refusal]:
+    """What in a normalised graph has no integer form, or cannot be done by the backend of its target."""
+    illegal = [Refusal(node.where, reason, fix) for node, reason, fix in illegal_nodes(graph)]
+    return illegal + backend.refusals(graph, target)
+
+
+def require_legal(graph: Graph, target: Target, backend: Backend) -> None:
+    """Raise UnsupportedError for the first refusal, with how many more there are."""
+    found = refusals(graph, target, backend)
+    if not found:
+        return
+    first, more = found[0], len(found) - 1
+    fix = first.fix.rstrip(".") + "." if first.fix else ""
+    if more:
+        fix += f" {more} more: `bitsmith check` lists all."
+    raise UnsupportedError(first.reason, where=first.where, fix=fix.strip())

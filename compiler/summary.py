@@ -1,0 +1,57 @@
+"""What `bitsmith compile` says at the end: what was gained, what was lost, what was proved, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bitsmith.console import columns, paint
+from bitsmith.report import decibels_text, thousands
+
+
+def summary(manifest: Mapping[str, Any], folder: Path) -> list[str]:
+    """The lines, for the manifest of a compiled folder."""
+    title = f"{manifest['model']['file']} for {manifest['target']['name']}: {folder}/"
+    return [paint(title, "bold"), *columns(_rows(manifest)), *_next(manifest, folder)]
+
+
+def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    size = manifest["size"]
+    before, after = size["float_constants"], size["integer_constants"]
+    smaller = f", {before / after:.1f} times smaller" if after else ""
+    yield "constants", f"{thousands(before)} bytes in float -> {thousands(after)} in integers{smaller}"
+    yield "work", f"{thousands(manifest['macs'])} multiply-accumulates a sample, {_widest(manifest)}"
+    distance = manifest["distance"]
+    if distance is not None:
+        for output, value in distance["sqnr_db"].items():
+            samples = f"float against integers on {thousands(distance['samples'])} calibration samples"
+            yield "signal to noise", f"{decibels_text(value)} at {output}, {samples}"
+    for one in manifest["verification"]:
+        yield "verified", verification_line(one)
+    for step in manifest["left_to_host"]:
+        yield "left to the host", f"{step['op']} on {step['output']}, in float"
+    yield "files", ", ".join([*manifest["files"], "manifest.json"])
+
+
+def _widest(manifest: Mapping[str, Any]) -> str:
+    bits = [layer["accumulator_bits"] for layer in manifest["layers"] if layer["accumulator_bits"]]
+    return f"accumulators of {max(bits)} bits at most" if bits else "no accumulators"
+
+
+def verification_line(one: Mapping[str, Any]) -> str:
+    """One comparison in a line: which form, how many elements differ, by how much, and where it starts."""
+    count = f"{thousands(one['differing'])} of {thousands(one['elements'])} outputs differ"
+    text = f"{one['form']}: {count} on {one['samples']} samples of {one['data']}"
+    if not one["differing"]:
+        return paint(text, "green")
+    text += f", by at most {one['largest']} step{'s' * (one['largest'] > 1)}"
+    text += f"; first in {one['first']}" if one["first"] else ""
+    return paint(text + ", and none may", "red") if one["exact"] else text
+
+
+def _next(manifest: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    yield ""
+    yield "Next:"
+    yield f"  bitsmith evaluate {folder} --data EVAL.npz"
+    yield f"  bitsmith verify {folder}"
