@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitsmith.errors import UnsupportedError
 from bitsmith.ir.graph import Graph, Node, Value
 
 
@@ -43,38 +42,32 @@ def illegal_nodes(graph: Graph) -> list[Illegal]:
     return found
 
 
-def require_legal(graph: Graph) -> None:
-    """Raise UnsupportedError naming every illegal node."""
-    found = illegal_nodes(graph)
-    if found:
-        lines = [f"{node.where}: {reason}. {fix}" for node, reason, fix in found]
-        raise UnsupportedError(
-            f"{len(found)} node{'s' * (len(found) > 1)} cannot be compiled:\n  " + "\n  ".join(lines),
-            where=graph.name,
-        )
-
-
 def _problem(node: Node) -> Problem | None:
     if node.domain not in ("", "ai.onnx") or node.op not in RULES:
         fix = HINTS.get(node.op, "Replace it by ops that can be, or leave it outside of the model.")
         return Problem("there is no integer form of this op", fix)
     if len(node.outputs) != 1:
         return Problem("its second output is used", "Only the first can be computed in integers.")
-    for value in (*node.inputs, node.output):
-        problem = None if value is None or value.constant is not None else _data_problem(value)
-        if problem is not None:
-            return problem
-    return RULES[node.op](node)
+    if all(value is None or value.constant is not None for value in node.inputs):
+        return Problem("all its operands are constant", "Run fold-constants.")
+    # The rule goes before the other operands: that a weight is computed says more than that it has no batch.
+    return _data_problem(node.output, *node.inputs[:1]) or RULES[node.op](node) or _data_problem(*node.inputs[1:])
 
 
-def _data_problem(value: Value) -> Problem | None:
-    if value.dtype != np.float32:
-        return Problem(f"{value.name} is {value.dtype}, not float32", "Compute indices and masks outside of the model.")
-    if value.rank < 2 or value.shape[0] is not None:
-        return Problem(
-            f"the first dimension of {value.name} is not the batch",
-            "Keep samples apart: the first dimension counts them throughout.",
-        )
+def _data_problem(*values: Value | None) -> Problem | None:
+    """What is wrong with computed values: they must be float32, with the batch first."""
+    for value in values:
+        if value is None or value.constant is not None:
+            continue
+        if value.dtype != np.float32:
+            return Problem(
+                f"{value.name} is {value.dtype}, not float32", "Compute indices and masks outside of the model."
+            )
+        if value.rank < 2 or value.shape[0] is not None:
+            return Problem(
+                f"the first dimension of {value.name} is not the batch",
+                "Keep samples apart: the first dimension counts them throughout.",
+            )
     return None
 
 
@@ -109,7 +102,9 @@ def _bias(node: Node) -> Problem | None:
 def _spelled_out(node: Node, *more: str) -> Problem | None:
     missing = [name for name in ("kernel_shape", "strides", "pads", *more) if node.attribute(name) is None]
     if missing or node.attribute("auto_pad") is not None:
-        return Problem("its padding is not spelled out", "Give it as pads; explicit-padding does where auto_pad is clear.")
+        return Problem(
+            "its padding is not spelled out", "Give it as pads; explicit-padding does where auto_pad is clear."
+        )
     if node.attribute("ceil_mode"):
         return Problem(
             "with ceil_mode its last window reaches a whole kernel past the edge",
@@ -159,17 +154,9 @@ def _prelu(node: Node) -> Problem | None:
 
 
 def _binary(node: Node) -> Problem | None:
-    values = [value for value in node.inputs if value is not None]
-    if all(value.constant is not None for value in values):
-        return Problem("both operands are constant", "Run fold-constants.")
-    for value in values:
-        if value.constant is not None and value.constant.dtype != np.float32:
+    for value in node.inputs:
+        if value is not None and value.constant is not None and value.constant.dtype != np.float32:
             return Problem(f"{value.name} is {value.constant.dtype}, not float32", "Store it in float32.")
-        if value.constant is None and value.rank != node.output.rank:
-            return Problem(
-                f"{value.name} of rank {value.rank} broadcasts to rank {node.output.rank}, across samples",
-                "Reshape it to the rank of the other operand first.",
-            )
     return None
 
 
@@ -229,10 +216,11 @@ def _resize(node: Node) -> Problem | None:
             f"it interpolates in mode {node.attribute('mode')}", "Use nearest, or resize outside of the model."
         )
     scales, sizes = node.constant(2), node.constant(3)
-    if node.attribute("coordinate_transformation_mode") in (None, "tf_crop_and_resize"):
+    if node.attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
         return Problem("it crops by a region of interest", "Use Slice and Resize.")
     full = scales is not None and scales.size == node.output.rank and scales[0] == 1
-    if not full and (sizes is None or sizes.size != node.output.rank - 1):
+    spelled_out = all(node.attribute(name) for name in ("mode", "coordinate_transformation_mode", "nearest_mode"))
+    if not spelled_out or (not full and (sizes is None or sizes.size != node.output.rank - 1)):
         return Problem("its scales or sizes are not spelled out", "Make them constant; run canonicalize-resizes.")
     return None
 
@@ -277,7 +265,11 @@ HINTS: dict[str, str] = {
     "ConvTranspose": "Use Resize nearest followed by Conv.",
     "Elu": "Use LeakyRelu.",
     "Gather": "Use Slice, or Split.",
+    "Dropout": "Export the model for inference: model.eval().",
+    "Einsum": "Use MatMul by a stored matrix.",
+    "Gelu": "Use HardSwish, or x * Sigmoid(x).",
     "GlobalMaxPool": "Use MaxPool with a window of the whole space.",
+    "Identity": "Take the output out of the model: it is another value under a second name.",
     "InstanceNormalization": "Use BatchNormalization, which folds away.",
     "LayerNormalization": "Use BatchNormalization, which folds away.",
     "ReduceMean": "Average over all spatial axes, or use AveragePool.",
