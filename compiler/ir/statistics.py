@@ -16,7 +16,9 @@ from bitsmith.errors import PipelineError
 class Histogram:
     """Counts of a value's elements in equal bins.
 
-    counts: int64 (bins,). lowest, highest: the outer edges; every element seen lies between them.
+    counts:          int64 (bins,).
+    lowest, highest: the outer edges, 0.0 between them (or one of them) and on an edge of a bin.
+                     Every element seen lies in [lowest, highest).
     """
 
     counts: npt.NDArray[np.int64]
@@ -28,8 +30,10 @@ class Histogram:
         return (self.highest - self.lowest) / len(self.counts)
 
     @property
-    def centres(self) -> npt.NDArray[np.float64]:
-        return self.lowest + (np.arange(len(self.counts)) + 0.5) * self.width
+    def edges(self) -> npt.NDArray[np.float64]:
+        """Float64 (bins + 1,)."""
+        steps = np.arange(len(self.counts) + 1, dtype=np.float64)
+        return self.lowest + self.width * steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,14 @@ class ValueStatistics:
     maximum: float
     channel_mean: npt.NDArray[np.float64]
     histogram: Histogram | None
+
+    def require_histogram(self) -> Histogram:
+        if self.histogram is None:
+            raise PipelineError(
+                "this observer needs a histogram, and none was taken",
+                fix="Give calibration data, or choose the observer min-max.",
+            )
+        return self.histogram
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,93 @@
+"""ONNX Runtime on float models: the one place that sets its options and names its exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from bitsmith.errors import ModelError
+from bitsmith.ir.graph import Graph
+
+FloatArray = npt.NDArray[np.float32]
+
+SILENT = 4
+
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    # Classes of its own, which share no base but Exception; the last two it raises as Python has them.
+    *(kind for kind in vars(native).values() if isinstance(kind, type) and issubclass(kind, Exception)),
+    RuntimeError,
+    ValueError,
+)
+
+
+def session_options(threads: int = 0) -> Any:
+    """Options of every session: silent, the same results each time, memory kept from one run to the next.
+
+    threads: how many compute one operator; 0 for one per core.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SILENT
+    options.intra_op_num_threads = threads
+    options.use_deterministic_compute = True
+    # What is kept is the largest batch's, so memory stays where the first batch put it; without the arena each
+    # run asks the system for zeroed pages again, which costs a third of the time of a small model.
+    options.enable_cpu_mem_arena = True
+    # Between two runs the threads that wait by spinning would take the processor from whoever works on the results.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+class FloatSession:
+    """A float graph, or a model, loaded into ONNX Runtime on the processor.
+
+    outputs: the values that `run` gives, in this order: any that a node makes, or else the graph's own outputs.
+             What none of them depends on is not computed.
+    threads: as in `session_options`.
+    Raises ModelError where ONNX Runtime cannot load the model.
+    """
+
+    def __init__(
+        self, model: Graph | onnx.ModelProto, outputs: Sequence[str] | None = None, *, threads: int = 0
+    ) -> None:
+        exported = model.to_onnx() if isinstance(model, Graph) else model
+        self._name = exported.graph.name
+        self.outputs = tuple(outputs) if outputs is not None else tuple(one.name for one in exported.graph.output)
+        if outputs is not None:
+            exported = _with_outputs(exported, outputs)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                exported.SerializeToString(), session_options(threads), providers=["CPUExecutionProvider"]
+            )
+        except RUNTIME_ERRORS as fault:
+            raise self._refused("load", fault) from fault
+
+    def run(self, batch: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """The outputs, name -> (n, ...), for a batch of every input, name -> (n, ...)."""
+        try:
+            results = self._session.run(list(self.outputs), dict(batch))
+        except RUNTIME_ERRORS as fault:
+            raise self._refused("run", fault) from fault
+        return dict(zip(self.outputs, results, strict=True))
+
+    def _refused(self, doing: str, fault: Exception) -> ModelError:
+        lines = str(fault).strip().splitlines() or [type(fault).__name__]
+        return ModelError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot {doing} the model: {lines[0]}",
+            where=self._name,
+            fix="Check that the model runs there as it is.",
+        )
+
+
+def _with_outputs(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
+    """A copy of the model with these outputs and no others; ONNX Runtime infers their types."""
+    tapped = onnx.ModelProto()
+    tapped.CopyFrom(model)
+    del tapped.graph.output[:]
+    tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    return tapped
