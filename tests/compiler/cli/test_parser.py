@@ -1,0 +1,62 @@
+"""The command line itself: what it takes, and one line about what it does not."""
+
+import pytest
+
+from bitsmith.cli import main
+
+COMPILE = ["compile", "m.onnx", "--target", "onnxruntime", "-o", "out"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no command is given. One of compile, check, evaluate, verify, report, passes, targets"),
+        (["compil"], "there is no command compil. Did you mean compile?"),
+        (["compile"], "the following arguments are required: MODEL.onnx, --target, -o/--out"),
+        (
+            [*COMPILE, "--calibratoin", "x.npz"],
+            "bitsmith compile does not take --calibratoin. Did you mean --calibration?",
+        ),
+        (
+            [*COMPILE, "--calibratoin=x.npz"],
+            "bitsmith compile does not take --calibratoin. Did you mean --calibration?",
+        ),
+        (["--versoin"], "bitsmith does not take --versoin. Did you mean --version?"),
+        (["passes", "-x"], "bitsmith passes does not take -x."),
+        (["passes", "extra"], "unrecognized arguments: extra"),
+        ([*COMPILE, "--budget", "flash=64KiB"], "does not take --budget. This version has no budgets"),
+        ([*COMPILE, "--effort", "best"], "does not take --effort. This version has one effort"),
+        ([*COMPILE, "--data-free"], "does not take --data-free. This version needs calibration data"),
+        ([*COMPILE, "--weights", "mixed"], "argument --weights: mixed bits are not in this version"),
+        ([*COMPILE, "--weights", "0"], "argument --weights: '0' is not a width from 1 to 16"),
+        ([*COMPILE, "--activations", "eight"], "argument --activations: 'eight' is not a width from 1 to 16"),
+        ([*COMPILE, "--granularity", "group=32"], "argument --granularity: groups are not in this version"),
+        ([*COMPILE, "--granularity", "row"], "argument --granularity: 'row' is not one of channel, tensor"),
+        ([*COMPILE, "--observer", "entropy"], "argument --observer: 'entropy' is not one of min-max, percentile"),
+        ([*COMPILE, "--input-shape", "x=a"], "argument --input-shape: 'x=a' is not of the form NAME=1,3,32,32"),
+        ([*COMPILE, "--input-shape", "1,3"], "argument --input-shape: '1,3' is not of the form NAME=1,3,32,32"),
+        ([*COMPILE, "--seed", "-1"], "argument --seed: "),
+        ([*COMPILE, "--seed", "4294967296"], "argument --seed: '4294967296' is not an integer from 0"),
+        (
+            [*COMPILE, "--pipeline", "integerize", "--recipe", "r.toml"],
+            "argument --recipe: not allowed with argument --pipeline",
+        ),
+    ],
+)
+def test_a_command_line_that_makes_no_sense(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("bitsmith: ")
+    assert message in told.err
+    assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compile", "--help"], ["verify", "-h"], ["--version"]])
+def test_help_is_no_error(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+    assert "bitsmith" in capsys.readouterr().out
