@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.ir.graph import Graph, Node, Value
+from bitsmith.ir.graph import Node, Value
 from bitsmith.passes.canonicalize_gemm import canonicalize, is_canonical
 
 Vector = npt.NDArray[np.float64]
@@ -115,7 +115,7 @@ def channels_in(node: Node) -> int:
     return node.operand(0).rank - 1 if node.op == "MatMul" else 1
 
 
-def fold_after(graph: Graph, linear: Node, affine: Affine) -> str | None:
+def fold_after(linear: Node, affine: Affine) -> str | None:
     """Fold an affine of the output of `linear` into it: W' = scale * W, b' = scale * b + shift, per output channel.
 
     Returns the reason if it cannot, and then nothing is changed.
@@ -123,7 +123,7 @@ def fold_after(graph: Graph, linear: Node, affine: Affine) -> str | None:
     axis = channels_out(linear)
     if not affine.fits(axis):
         return f"it acts along axis {affine.axis}, the channels of {linear.where} are axis {axis}"
-    reason = _prepare(graph, linear)
+    reason = _prepare(linear)
     if reason is not None:
         return reason
     affine = affine.along(axis)
@@ -137,7 +137,7 @@ def fold_after(graph: Graph, linear: Node, affine: Affine) -> str | None:
     return _store(linear, scaled, shifted)
 
 
-def fold_before(graph: Graph, affine: Affine, linear: Node) -> str | None:
+def fold_before(affine: Affine, linear: Node) -> str | None:
     """Fold an affine of the input of `linear` into it: W' = W * scale, b' = b + W shift, per input channel.
 
     Padding supplies zeros that the affine never saw, so a shift is exact without padding only.
@@ -152,7 +152,7 @@ def fold_before(graph: Graph, affine: Affine, linear: Node) -> str | None:
         return f"{linear.where} sums fewer terms at its border"
     if affine.shifts and linear.op == "Conv" and _pads(linear):
         return f"{linear.where} pads with zeros, which a shift would have to move too"
-    reason = _prepare(graph, linear)
+    reason = _prepare(linear)
     if reason is not None:
         return reason
     if affine.shifts and linear.op == "MatMul":
@@ -175,8 +175,8 @@ def _pads(conv: Node) -> bool:
     return any(conv.attribute("pads", ())) or conv.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
 
 
-def _prepare(graph: Graph, linear: Node) -> str | None:
-    reason = None if is_canonical(linear) else canonicalize(graph, linear)
+def _prepare(linear: Node) -> str | None:
+    reason = None if is_canonical(linear) else canonicalize(linear)
     return None if reason is None else f"{linear.where}: {reason}"
 
 

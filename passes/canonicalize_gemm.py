@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bitsmith.ir.graph import Graph, Node
+from bitsmith.ir.graph import Node
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 
@@ -27,7 +27,7 @@ class CanonicalizeGemm(Pass):
         for node in module.graph.nodes("Conv", "ConvTranspose", "Gemm", "MatMul"):
             if is_canonical(node):
                 continue
-            reason = canonicalize(module.graph, node)
+            reason = canonicalize(node)
             if reason is None:
                 changes.change(node)
             else:
@@ -52,13 +52,13 @@ def output_channels(node: Node) -> int:
     return node.output.sample_shape[-1 if node.op in ("Gemm", "MatMul") else 0]
 
 
-def canonicalize(graph: Graph, node: Node) -> str | None:
+def canonicalize(node: Node) -> str | None:
     """Bring one node to canonical form; the reason if that cannot be done, and then nothing is changed."""
     weight = node.constant(1)
     if weight is None:
         return f"its weight {node.operand(1).name} is not constant"
     if node.op == "MatMul":
-        return _from_matmul(graph, node)
+        return _from_matmul(node)
     bias = node.input(2)
     if bias is not None and bias.constant is None:
         return f"its bias {bias.name} is not constant"
@@ -77,14 +77,11 @@ def canonicalize(graph: Graph, node: Node) -> str | None:
         node.drop_attributes("alpha", "beta", "transA")
         node.set_attributes(transB=1)
     vector = array.astype(np.float32)
-    if bias is None:
-        node.set_input(2, graph.add_constant(f"{node.name}.bias", vector))
-    else:
-        bias.constant = vector
+    node.set_constant(2, "bias", vector)
     return None
 
 
-def _from_matmul(graph: Graph, node: Node) -> str | None:
+def _from_matmul(node: Node) -> str | None:
     """Turn a MatMul of a rank-2 value by a matrix into a Gemm; one of higher rank stays a MatMul."""
     value, weight = node.operand(0), node.operand(1)
     matrix = weight.constant
@@ -98,5 +95,5 @@ def _from_matmul(graph: Graph, node: Node) -> str | None:
     node.op = "Gemm"
     node.set_attributes(transB=1)
     weight.constant = matrix.T
-    node.set_input(2, graph.add_constant(f"{node.name}.bias", np.zeros(matrix.shape[1], np.float32)))
+    node.set_constant(2, "bias", np.zeros(matrix.shape[1], np.float32))
     return None

@@ -68,8 +68,8 @@ def _canonicalize(graph: Graph, node: Node) -> str | None:
     node.set_attributes(mode="constant")
     while len(node.inputs) > 3:
         node.drop_input()
-    node.set_input(1, graph.add_constant(f"{node.name}.pads", np.array([*begin, *end], np.int64)))
-    node.set_input(2, graph.add_constant(f"{node.name}.value", zero))
+    node.set_constant(1, "pads", np.array([*begin, *end], np.int64))
+    node.set_constant(2, "value", zero)
     return None
 
 

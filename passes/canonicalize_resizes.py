@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from bitsmith.ir.graph import Graph, Node
+from bitsmith.ir.graph import Node
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 
@@ -26,7 +27,7 @@ class CanonicalizeResizes(Pass):
         changes = Changes()
         for node in module.graph.nodes("Resize"):
             before = _form(node)
-            reason = _canonicalize(module.graph, node)
+            reason = _canonicalize(node)
             if reason is not None:
                 changes.refuse(node, reason)
             elif _form(node) != before:
@@ -40,7 +41,7 @@ def _form(node: Node) -> tuple[object, ...]:
     return (*arrays, len(node.inputs), sorted(node.attributes.items()))
 
 
-def _canonicalize(graph: Graph, node: Node) -> str | None:
+def _canonicalize(node: Node) -> str | None:
     value = node.operand(0)
     mode = node.attribute("mode", "nearest")
     transformation = node.attribute("coordinate_transformation_mode", "half_pixel")
@@ -63,21 +64,17 @@ def _canonicalize(graph: Graph, node: Node) -> str | None:
         factors[axes] = scales
         if factors[0] != 1:
             return "it resizes the batch"
-        operands = [value, None, graph.add_constant(f"{node.name}.scales", factors)]
         node.drop_attributes("axes")
+        _keep_operand(node, 2, "scales", factors)
     elif sizes is not None:
         wanted = dict(zip(axes, (int(size) for size in sizes), strict=True))
         targets = [wanted.get(axis, size) for axis, size in enumerate(value.sample_shape, start=1)]
         if tuple(targets) != node.output.sample_shape or node.output.shape[0] is not None:
             return "it resizes the batch"
-        operands = [value, None, None, graph.add_constant(f"{node.name}.sizes", np.array(targets, np.int64))]
         node.set_attributes(axes=list(range(1, rank)))
+        _keep_operand(node, 3, "sizes", np.array(targets, np.int64))
     else:
         return "neither its scales nor its sizes are constant"
-    for index in range(1, 4):
-        node.set_input(index, operands[index] if index < len(operands) else None)
-    while node.inputs[-1] is None:
-        node.drop_input()
     node.drop_attributes(
         "antialias", "cubic_coeff_a", "exclude_outside", "extrapolation_value", "keep_aspect_ratio_policy"
     )
@@ -89,7 +86,16 @@ def _canonicalize(graph: Graph, node: Node) -> str | None:
     return None
 
 
-def _given(node: Node, index: int) -> np.ndarray | None:
+def _keep_operand(node: Node, index: int, role: str, array: npt.NDArray[Any]) -> None:
+    """Let `array` be operand `index`, the last one, and leave out those between it and the value."""
+    while len(node.inputs) > index + 1:
+        node.drop_input()
+    for other in range(1, index):
+        node.set_input(other, None)
+    node.set_constant(index, role, array)
+
+
+def _given(node: Node, index: int) -> npt.NDArray[Any] | None:
     """A constant operand, unless it is left out or empty, which says the same."""
     array = node.constant(index)
     return None if array is None or array.size == 0 else array.reshape(-1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from bitsmith.ir.graph import Graph, Node, Value
+from bitsmith.ir.graph import Graph, Node
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 
@@ -30,7 +31,7 @@ class CanonicalizeSlices(Pass):
         changes = Changes()
         for node in module.graph.nodes("Split", "Slice"):
             before = [node.constant(index) for index in range(1, 5)]
-            reason = _split(module.graph, node) if node.op == "Split" else _slice(module.graph, node)
+            reason = _split(module.graph, node) if node.op == "Split" else _slice(node)
             if reason is not None:
                 changes.refuse(node, reason)
             elif not node.outputs or not _same(before, [node.constant(index) for index in range(1, 5)]):
@@ -39,7 +40,7 @@ class CanonicalizeSlices(Pass):
         return changes
 
 
-def _same(before: list[np.ndarray | None], after: list[np.ndarray | None]) -> bool:
+def _same(before: list[npt.NDArray[Any] | None], after: list[npt.NDArray[Any] | None]) -> bool:
     return all(a is not None and b is not None and np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -54,14 +55,14 @@ def _split(graph: Graph, node: Node) -> str | None:
     for index, part in enumerate(node.outputs):
         size = part.sample_shape[axis - 1]
         slice_node = graph.add_node("Slice", [value], f"{node.name}.{index}", part.shape)
-        _set(graph, slice_node, {axis: (start, start + size, 1)})
+        _set(slice_node, {axis: (start, start + size, 1)})
         graph.replace(part, slice_node.output)
         start += size
     graph.remove(node)
     return None
 
 
-def _slice(graph: Graph, node: Node) -> str | None:
+def _slice(node: Node) -> str | None:
     value = node.operand(0)
     if value.constant is not None:
         return f"{value.name} is constant: fold-constants removes it"
@@ -88,7 +89,7 @@ def _slice(graph: Graph, node: Node) -> str | None:
         ranges[axis] = (picked[0], last if step < 0 else picked[-1] + 1, step)
         if last < 0:
             ranges[axis] = (picked[0], -value.sample_shape[axis - 1] - 1, step)
-    _set(graph, node, ranges)
+    _set(node, ranges)
     return None
 
 
@@ -97,7 +98,7 @@ def _integers(node: Node, index: int) -> list[int]:
     return [] if array is None else [int(number) for number in array.reshape(-1)]
 
 
-def _set(graph: Graph, node: Node, ranges: dict[int, tuple[int, int, int]]) -> None:
+def _set(node: Node, ranges: dict[int, tuple[int, int, int]]) -> None:
     """Give a Slice its constants: axis -> (start, end, step)."""
     axes = sorted(ranges)
     columns = [
@@ -107,9 +108,4 @@ def _set(graph: Graph, node: Node, ranges: dict[int, tuple[int, int, int]]) -> N
         [ranges[axis][2] for axis in axes],
     ]
     for index, (role, column) in enumerate(zip(("starts", "ends", "axes", "steps"), columns, strict=True), start=1):
-        array = np.array(column, np.int64)
-        operand: Value | None = node.input(index)
-        if operand is None or operand.constant is None:
-            node.set_input(index, graph.add_constant(f"{node.name}.{role}", array))
-        elif not np.array_equal(operand.constant, array):
-            operand.constant = array
+        node.set_constant(index, role, np.array(column, np.int64))

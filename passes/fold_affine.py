@@ -57,7 +57,7 @@ def _fold_past_bias(graph: Graph, node: Node, affine: Affine, bias: Node) -> str
     assert matmul is not None
     spread = affine.along(affine.value.rank - 1)
     scale = Affine(own.value, spread.scale, np.zeros_like(spread.scale), spread.axis)
-    reason = fold_after(graph, matmul, scale)
+    reason = fold_after(matmul, scale)
     if reason is not None:
         return reason
     constant = _constant_operand(bias)

@@ -50,7 +50,7 @@ def _fold_backward(graph: Graph, node: Node, affine: Affine) -> str | None:
         return f"{value.name} is not made by a {' or '.join(LINEAR)}"
     if value.is_shared:
         return f"{value.name} is used elsewhere too"
-    reason = fold_after(graph, producer, affine)
+    reason = fold_after(producer, affine)
     if reason is None:
         graph.replace(node.output, value)
         graph.remove(node)
@@ -66,7 +66,7 @@ def _fold_forward(graph: Graph, node: Node, affine: Affine) -> str | None:
     (consumer,) = made.consumers
     if consumer.op not in LINEAR or consumer.operand(0) != made:
         return f"{made.name} does not go into a {' or '.join(LINEAR)}"
-    reason = fold_before(graph, affine, consumer)
+    reason = fold_before(affine, consumer)
     if reason is None:
         graph.replace(made, affine.value)
         graph.remove(node)

@@ -36,7 +36,7 @@ class LowerReshapes(Pass):
                 continue
             node.op = "Reshape"
             node.drop_attributes("allowzero", "axis")
-            node.set_input(1, module.graph.add_constant(f"{node.name}.shape", target))
+            node.set_constant(1, "shape", target)
             changes.change(node)
         module.graph.prune()
         return changes

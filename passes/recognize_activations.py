@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.manager import Changes, Pass
@@ -68,7 +69,7 @@ def _clamp(graph: Graph, node: Node) -> bool:
     return _become(node, "Clip", [value, *constants])
 
 
-def _has_bounds(node: Node, bounds: list[np.ndarray]) -> bool:
+def _has_bounds(node: Node, bounds: list[npt.NDArray[np.float32]]) -> bool:
     held = [node.constant(index) for index in (1, 2)]
     return all(a is not None and a.shape == () and a == b for a, b in zip(held, bounds, strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 from onnx import AttributeProto, NodeProto
 
 from bitsmith.errors import ModelError, UnsupportedError
@@ -64,7 +65,7 @@ def _free_resize(draft: Draft, node: NodeProto, inferred: Inferred, fixed: int, 
     _give(draft, node, 3, sizes[1:].astype(np.int64), taken)
 
 
-def _give(draft: Draft, node: NodeProto, index: int, array: np.ndarray, taken: set[str]) -> None:
+def _give(draft: Draft, node: NodeProto, index: int, array: npt.NDArray[np.int64], taken: set[str]) -> None:
     name = fresh_name(f"{node.input[index]}.free", taken)
     draft.constants.pop(node.input[index], None)
     draft.constants[name] = array

@@ -171,6 +171,15 @@ class Node:
             self._node.inputs.append(gs.Variable.empty())
         self._node.inputs[index] = gs.Variable.empty() if value is None else value._tensor
 
+    def set_constant(self, index: int, role: str, array: npt.NDArray[Any]) -> None:
+        """Let operand `index` be this constant; a new one is named after the node and `role`."""
+        value = self.input(index)
+        held = None if value is None else value.constant
+        if value is None or held is None or value.is_shared:
+            self.set_input(index, self._graph.add_constant(f"{self.name}.{role}", array))
+        elif (held.dtype, held.shape) != (array.dtype, array.shape) or not np.array_equal(held, array):
+            value.constant = array
+
     def drop_input(self) -> None:
         """Leave the last operand out."""
         self._node.inputs.pop()
@@ -253,7 +262,9 @@ class Graph:
     def to_onnx(self) -> onnx.ModelProto:
         """The graph as a model, nodes in execution order, metadata and node documentation put back."""
         self._surgeon.nodes = [node._node for node in self.nodes()]
-        model: onnx.ModelProto = gs.export_onnx(self._surgeon, ir_version=10, producer_name="bitsmith")
+        model: onnx.ModelProto = gs.export_onnx(self._surgeon)
+        model.producer_name = "bitsmith"
+        model.ir_version = 10
         for key, text in sorted(self._metadata.items()):
             model.metadata_props.add(key=key, value=text)
         for node in model.graph.node:
