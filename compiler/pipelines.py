@@ -10,6 +10,7 @@ NORMALISE = ",".join(
         "canonicalize-resizes",
         "lower-means",
         "explicit-padding",
+        "sink-softmax",
         "remove-no-ops",
         "canonicalize-gemm",
         "recognize-activations",

@@ -12,6 +12,8 @@ from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.affine import ELEMENTWISE, Affine, affine_of, bias_add
 
+_NO_CONSTANT = "no operand is constant"
+
 
 @dataclass(frozen=True)
 class LowerAffine(Pass):
@@ -38,7 +40,7 @@ class LowerAffine(Pass):
                     changes.change(link)
         for node in graph.nodes("BatchNormalization", *ELEMENTWISE):
             reason = _refusal(node)
-            if reason is not None:
+            if reason is not None and reason != _NO_CONSTANT:
                 changes.refuse(node, reason)
         return changes
 
@@ -46,7 +48,7 @@ class LowerAffine(Pass):
 def _refusal(node: Node) -> str | None:
     """Why a node is no per-channel affine to lower; None where it is one."""
     if node.op != "BatchNormalization" and node.constant(0) is None and node.constant(1) is None:
-        return "no operand is constant"
+        return _NO_CONSTANT
     affine = affine_of(node)
     if isinstance(affine, str):
         return affine

@@ -37,9 +37,9 @@ def screen_model(model: ModelProto) -> None:
     _screen_opsets(model)
     graph = model.graph
     if not graph.output:
-        raise ModelError("the graph has no outputs", where=graph.name, fix="Export the model again.")
+        raise ModelError("the graph has no outputs", where=graph.name or "the model", fix="Export the model again.")
     if not graph.input:
-        raise ModelError("the graph has no inputs", where=graph.name, fix="Export the model again.")
+        raise ModelError("the graph has no inputs", where=graph.name or "the model", fix="Export the model again.")
     if graph.sparse_initializer:
         raise UnsupportedError(
             "a sparse weight",
@@ -59,13 +59,13 @@ def _screen_opsets(model: ModelProto) -> None:
     if not versions:
         raise ModelError(
             "the model does not say which opset it uses",
-            where=model.graph.name,
+            where=model.graph.name or "the model",
             fix="It may be truncated: copy or export the file again.",
         )
     if not LOWEST <= versions[0] <= HIGHEST:
         raise UnsupportedError(
             f"opset {versions[0]}, outside {LOWEST} to {HIGHEST}",
-            where=model.graph.name,
+            where=model.graph.name or "the model",
             fix="Export it at opset 17, or convert it with onnx.version_converter.",
         )
 
