@@ -4,14 +4,18 @@ The model is standard ONNX (opset 21): QuantizeLinear and DequantizeLinear aroun
 biases. Its requantization is in float32 and rounds half to even, so it may differ from the integer graph by one
 step where a result falls on a tie or within rounding error of one.
 
-x86 processors with AVX2 or AVX-512 but without VNNI add pairs of uint8 x int8 products in saturating 16 bits. There
-a session must be told to be exact, at some cost in speed: `session.x64quantprecision` = 1, which ORT heeds on such
-processors only. The sessions that are made here set it. What runs where:
+Activations are uint8 and weights int8, whatever types the formats name, since that is what ORT runs best on x86.
+Beside it, on a processor with VNNI, convolutional networks of six shapes took this much time (ORT 1.31, one thread):
 
-    uint8 activations, int8 weights      VNNI: exact and fastest. Elsewhere on x86: exact with that option.
-    uint8 activations, uint8 weights     exact everywhere, slower with VNNI.
-    int8 activations                     ORT rewrites them to uint8 on x86, but not a value with two readers: the
-                                         Conv that reads a residual branch stays in float.
+    uint8 activations, int8 weights      1
+    uint8 activations, uint8 weights     1.3 to 2.3
+    int8 activations, int8 weights       1.0 to 2.7: ORT changes them to uint8 as it loads, but not a value with
+                                         two readers, and leaves a Conv that reads a residual branch in float
+    the same, `session.qdqisint8allowed` 3.3 to 11
+
+The first has one weakness: processors with AVX2 or AVX-512 but without VNNI add its products in saturating 16 bits.
+There a session needs `session.x64quantprecision` = 1 to be exact. `session_options` tries the processor and sets it
+where it is needed; use it for any session on the model.
 """
 
 from __future__ import annotations
@@ -21,19 +25,19 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 
 from bitsmith.backend import Arrays, Backend, Refusal
 from bitsmith.backends.onnxruntime.capabilities import refusals
 from bitsmith.backends.onnxruntime.emit import FILE, build_model, serialize
+from bitsmith.backends.onnxruntime.processor import session_options
 from bitsmith.backends.onnxruntime.verify import float_compute_nodes, optimize, run_integers
 from bitsmith.errors import ArtifactError, VerificationError
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.target import Target
 
-__all__ = ["OnnxRuntimeBackend", "build_model", "float_compute_nodes", "optimize"]
+__all__ = ["OnnxRuntimeBackend", "build_model", "float_compute_nodes", "optimize", "serialize", "session_options"]
 
 
 class OnnxRuntimeBackend(Backend):
@@ -48,22 +52,22 @@ class OnnxRuntimeBackend(Backend):
 
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the model, unless ORT would not run all of its convolutions and matrix products in integers."""
-        model = build_model(graph)
-        left = float_compute_nodes(optimize(model))
+        serialized = serialize(build_model(graph))
+        left = float_compute_nodes(optimize(serialized))
         if left:
             raise VerificationError(
                 f"ONNX Runtime {onnxruntime.__version__} would run in float: {', '.join(left)}",
                 where=FILE,
                 fix="Use the version of onnxruntime that bitsmith asks for, or report this model.",
             )
-        (folder / FILE).write_bytes(serialize(model))
+        (folder / FILE).write_bytes(serialized)
         return [Path(FILE)]
 
     def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
         """Run the written model on a batch of integers: (samples, *shape), of each format's storage type."""
         path = folder / FILE
         try:
-            model = onnx.load(path)
-        except FileNotFoundError:
-            raise ArtifactError("is missing", where=str(path), fix="Compile the model again.") from None
-        return run_integers(graph, model, inputs)
+            serialized = path.read_bytes()
+        except OSError as fault:
+            raise ArtifactError(f"cannot be read ({fault})", where=str(path), fix="Compile the model again.") from fault
+        return run_integers(graph, serialized, inputs)

@@ -35,4 +35,5 @@ def build_model(graph: IntegerGraph) -> onnx.ModelProto:
 
 def serialize(model: onnx.ModelProto) -> bytes:
     """The same bytes for the same model."""
-    return model.SerializeToString(deterministic=True)
+    serialized: bytes = model.SerializeToString(deterministic=True)
+    return serialized

@@ -11,6 +11,8 @@ Operations that move elements are written on the integers themselves (`movement`
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bitsmith.backends.onnxruntime.movement import lower_movement, reshaped
@@ -120,5 +122,5 @@ def lower_table(writer: Writer, operation: Table) -> None:
         for shape, values in function.constants
     ]
     operands = [writer.reals(operation.inputs[0]), *constants]
-    result = writer.node(function.op, operands, operation.name, **dict(function.attributes))
+    result = writer.node(function.op, operands, operation.name, **dict[str, Any](function.attributes))
     writer.quantize(operation.output, result)

@@ -60,7 +60,8 @@ def divisors(writer: Writer, operation: AveragePool) -> Counts:
     requantize, ratio = operation.requantize, x.format.scale[0] / y.format.scale[0]
     counts = np.maximum(np.rint(np.ldexp(ratio, requantize.shift) / requantize.multiplier), 1.0)
     expect_ratio(operation, requantize.multiplier, requantize.shift, ratio / counts)
-    return np.broadcast_to(counts, (1, *y.shape[1:]))[0]
+    everywhere: Counts = np.broadcast_to(counts, (1, *y.shape[1:]))[0]
+    return everywhere
 
 
 def elements(operation: AveragePool, space: Shape, out_space: Shape) -> Counts:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 
 from bitsmith.backend import Arrays
-from bitsmith.backends.onnxruntime.emit import serialize
-from bitsmith.backends.onnxruntime.writer import BATCH
+from bitsmith.backends.onnxruntime.processor import session_options
+from bitsmith.backends.onnxruntime.writer import float_value
+from bitsmith.errors import ArtifactError
+from bitsmith.execution.runtime import RUNTIME_ERRORS
 from bitsmith.ir.integer import IntegerGraph
 
 # Every op of ONNX and of ORT's own domain that multiplies and accumulates in float.
@@ -34,27 +38,13 @@ FLOAT_COMPUTE = frozenset(
 )
 
 
-def session_options() -> onnxruntime.SessionOptions:
-    """ORT's defaults, but exact: see `session.x64quantprecision` in the package's docstring."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    return options
-
-
-def session(model: onnx.ModelProto, optimized: Path | None = None) -> onnxruntime.InferenceSession:
-    """A session on the processor; `optimized` is where to leave the graph that it runs."""
-    options = session_options()
-    if optimized is not None:
-        options.optimized_model_filepath = str(optimized)
-    return onnxruntime.InferenceSession(serialize(model), options, providers=["CPUExecutionProvider"])
-
-
-def optimize(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph that ORT runs in place of `model`, at its default level of optimization."""
+def optimize(serialized: bytes) -> onnx.ModelProto:
+    """The graph that ORT runs in place of a model, at its default level of optimization."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
-        session(model, path)
+        options = session_options()
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
         return onnx.load(path)
 
 
@@ -63,27 +53,39 @@ def float_compute_nodes(model: onnx.ModelProto) -> list[str]:
     return [f"{node.op_type} {node.name}" for node in model.graph.node if node.op_type in FLOAT_COMPUTE]
 
 
-def run_integers(graph: IntegerGraph, model: onnx.ModelProto, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+def run_integers(graph: IntegerGraph, serialized: bytes, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
     """Run the QDQ model of `graph` on integer inputs; returns its outputs, before any host op, as integers.
 
     Dequantized integers are on the grid, so quantizing them again gives them back whole at either end.
+    Raises ArtifactError for what ORT cannot load, or what is not a model of this graph.
     """
     reals = {name: graph.values[name].format.dequantize(inputs[name]) for name in graph.inputs}
-    tapped = onnx.ModelProto()
-    tapped.CopyFrom(model)
-    tensors = [_before_host(graph, tapped, name) for name in graph.outputs]
-    results = session(tapped).run(tensors, reals)
+    try:
+        model, tensors = _before_host(graph, serialized)
+        results = _session(model).run(tensors, reals)
+    except (DecodeError, KeyError, *RUNTIME_ERRORS) as fault:
+        raise ArtifactError(
+            f"cannot be run ({str(fault).strip().splitlines()[0]})",
+            where=f"the model of {graph.name}",
+            fix="Compile the model again.",
+        ) from fault
     return {name: graph.values[name].format.quantize(real) for name, real in zip(graph.outputs, results, strict=True)}
 
 
-def _before_host(graph: IntegerGraph, model: onnx.ModelProto, output: str) -> str:
-    """The float tensor that an output's host ops start from, which is made an output too."""
+def _before_host(graph: IntegerGraph, serialized: bytes) -> tuple[bytes, list[str]]:
+    """The model with the tensors that its host ops start from made outputs too; and, per output, which to take."""
+    if not graph.host:
+        return serialized, list(graph.outputs)
+    model = onnx.load_model_from_string(serialized)
     producers = {result: node for node in model.graph.node for result in node.output}
-    tensor = output
+    tensors = dict(zip(graph.outputs, graph.outputs, strict=True))
     for step in graph.host:
-        if step.output == output:
-            tensor = producers[tensor].input[0]
-    if tensor != output:
-        shape = [BATCH, *graph.values[output].shape]
-        model.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, shape))
-    return tensor
+        tensors[step.output] = producers[tensors[step.output]].input[0]
+    model.graph.output.extend(float_value(graph, name, tensor) for name, tensor in tensors.items() if name != tensor)
+    return model.SerializeToString(deterministic=True), list(tensors.values())
+
+
+@lru_cache(maxsize=1)
+def _session(serialized: bytes) -> onnxruntime.InferenceSession:
+    """A session on a model; the last one is kept, since a data set is run batch by batch."""
+    return onnxruntime.InferenceSession(serialized, session_options(), providers=["CPUExecutionProvider"])

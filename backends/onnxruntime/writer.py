@@ -9,6 +9,7 @@ the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ class Writer:
         self.initializers: list[TensorProto] = []
         # The float model's names for its inputs and outputs are kept; everything else makes way for them.
         self._taken = {*graph.inputs, *graph.outputs}
+        self._labels: set[str] = set()
         self._integers: dict[str, str] = {}
         self._reals: dict[str, str] = {}
         self._parameters: dict[str, tuple[str, str]] = {}
@@ -47,10 +49,11 @@ class Writer:
         self.initializers.append(numpy_helper.from_array(np.array(array, order="C"), unique))
         return unique
 
-    def node(self, op: str, inputs: Sequence[str], name: str, output: str | None = None, **attributes: object) -> str:
+    def node(self, op: str, inputs: Sequence[str], name: str, output: str | None = None, **attributes: Any) -> str:
         """Add a node; returns the name of its one output, which is `output` or made from `name`."""
         result = self._unique(f"{name}_result") if output is None else output
-        self.nodes.append(helper.make_node(op, list(inputs), [result], name=name, **attributes))
+        label = _apart(name, self._labels)
+        self.nodes.append(helper.make_node(op, list(inputs), [result], label, **attributes))
         return result
 
     def integers(self, value: str) -> str:
@@ -131,14 +134,9 @@ class Writer:
 
     def model(self) -> onnx.ModelProto:
         """The model: float inputs and outputs with a free batch dimension."""
-        ends = [
-            [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *self.graph.values[name].shape])
-                for name in names
-            ]
-            for names in (self.graph.inputs, self.graph.outputs)
-        ]
-        body = helper.make_graph(self.nodes, self.graph.name, *ends, self.initializers)
+        inputs = [float_value(self.graph, name, name) for name in self.graph.inputs]
+        outputs = [float_value(self.graph, name, name) for name in self.graph.outputs]
+        body = helper.make_graph(self.nodes, self.graph.name, inputs, outputs, self.initializers)
         return helper.make_model(
             body,
             opset_imports=[helper.make_opsetid("", OPSET)],
@@ -147,12 +145,12 @@ class Writer:
         )
 
     def _unique(self, name: str) -> str:
-        unique, count = name, 1
-        while unique in self._taken:
-            count += 1
-            unique = f"{name}_{count}"
-        self._taken.add(unique)
-        return unique
+        return _apart(name, self._taken)
+
+
+def float_value(graph: IntegerGraph, value: str, tensor: str) -> onnx.ValueInfoProto:
+    """The description of a float tensor that stands for a value, with a free batch dimension."""
+    return helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [BATCH, *graph.values[value].shape])
 
 
 def offset(value: Value) -> int:
@@ -163,3 +161,13 @@ def offset(value: Value) -> int:
 def scales_of(format: Format) -> npt.NDArray[np.float32]:
     """The scales of a format, float32 and one-dimensional."""
     return np.array(format.scale, dtype=np.float32)
+
+
+def _apart(name: str, taken: set[str]) -> str:
+    """`name`, or the first numbered form of it that is not taken; takes it."""
+    unique, count = name, 1
+    while unique in taken:
+        count += 1
+        unique = f"{name}_{count}"
+    taken.add(unique)
+    return unique

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from bitsmith.backends.onnxruntime import build_model
+from bitsmith.backends.onnxruntime import build_model, serialize
 from bitsmith.backends.onnxruntime.verify import run_integers
 from bitsmith.execution.batches import Batch
 from bitsmith.execution.interpreter import run
@@ -41,7 +41,7 @@ def assert_agrees(graph: IntegerGraph, inputs: Batch) -> int:
     ties = 0
     for operation in graph:
         part = alone(graph, operation)
-        found = run_integers(part, build_model(part), {name: values[name] for name in part.inputs})
+        found = run_integers(part, serialize(build_model(part)), {name: values[name] for name in part.inputs})
         exact = values[operation.output].astype(np.int64)
         assert found[operation.output].dtype == values[operation.output].dtype
         assert found[operation.output].shape == exact.shape
