@@ -7,51 +7,35 @@ from typing import ClassVar
 
 import numpy as np
 
-from bitsmith.ir.graph import Node
+from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 
 
 @dataclass(frozen=True)
 class LowerMeans(Pass):
-    """Turn ReduceMean over spatial axes into a pool, and into a Reshape where it drops the axes.
+    """Turn ReduceMean into a pool, and a Reshape where the shape of the pool's output is not that of the mean.
 
-    Over all of them the mean is GlobalAveragePool. Over some it is AveragePool with a window as wide as the value
-    along those axes and 1 along the others, and no padding.
+    Over all spatial axes the mean is GlobalAveragePool. Over some it is AveragePool with a window as wide as the
+    value along those axes and 1 along the others, and no padding. Where all axes but one are averaged and that one
+    is not the second (channels last, tokens), a Transpose makes it the second first.
     """
 
     name: ClassVar[str] = "lower-means"
 
     def run(self, module: Module) -> Changes:
         changes = Changes()
-        graph = module.graph
-        for node in graph.nodes("ReduceMean"):
+        for node in module.graph.nodes("ReduceMean"):
             axes = _axes(node)
             if isinstance(axes, str):
                 changes.refuse(node, axes)
-                continue
-            value, made = node.operand(0), node.output
-            kernel = [size if axis in axes else 1 for axis, size in enumerate(value.sample_shape, start=1)][1:]
-            channels = value.sample_shape[0]
-            pooled = (None, channels, *(1 if axis in axes else value.shape[axis] for axis in range(2, value.rank)))
-            if len(axes) == value.rank - 2:
-                pool = graph.add_node("GlobalAveragePool", [value], node.name, pooled)
             else:
-                pool = graph.add_node(
-                    "AveragePool", [value], node.name, pooled, kernel_shape=kernel, strides=[1] * len(kernel)
-                )
-            last = pool.output
-            if made.rank != value.rank:
-                target = graph.add_constant(f"{node.name}.shape", np.array([0, *made.sample_shape], np.int64))
-                last = graph.add_node("Reshape", [last, target], f"{node.name}.reshape", made.shape).output
-            graph.replace(made, last)
-            graph.remove(node)
-            changes.change(pool)
+                changes.change(_lower(module.graph, node, axes))
         return changes
 
 
 def _axes(node: Node) -> set[int] | str:
-    """The axes that are averaged, if all of them are spatial; else why they cannot be a pool."""
+    """The axes that are averaged, if a pool can do it; else why not."""
     value, given = node.operand(0), node.input(1)
     if value.constant is not None:
         return f"{value.name} is constant: fold-constants removes it"
@@ -63,6 +47,36 @@ def _axes(node: Node) -> set[int] | str:
     if numbers is None or numbers.size == 0:
         return "it averages over every axis, the batch with them"
     axes = {int(axis) % value.rank for axis in numbers}
-    if not axes <= set(range(2, value.rank)):
+    kept = set(range(1, value.rank)) - axes
+    if 0 in axes or not (1 in kept or len(kept) == 1):
         return f"it averages over axes {sorted(axes)}, not over space alone"
     return axes
+
+
+def _lower(graph: Graph, node: Node, axes: set[int]) -> Node:
+    value, made = node.operand(0), node.output
+    if 1 in axes:
+        value, axes = _channels_second(graph, node, axes), set(range(2, value.rank))
+    pooled = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape))
+    if len(axes) == value.rank - 2:
+        pool = graph.add_node("GlobalAveragePool", [value], node.name, pooled)
+    else:
+        kernel = [size if axis in axes else 1 for axis, size in enumerate(value.sample_shape, start=1)][1:]
+        strides = [1] * len(kernel)
+        pool = graph.add_node("AveragePool", [value], node.name, pooled, kernel_shape=kernel, strides=strides)
+    last = pool.output
+    if made.shape != pooled:
+        target = graph.add_constant(f"{node.name}.shape", np.array([0, *made.sample_shape], np.int64))
+        last = graph.add_node("Reshape", [last, target], f"{node.name}.reshape", made.shape).output
+    graph.replace(made, last)
+    graph.remove(node)
+    return pool
+
+
+def _channels_second(graph: Graph, node: Node, axes: set[int]) -> Value:
+    """The value with the one axis that is not averaged moved to where channels are."""
+    value = node.operand(0)
+    (kept,) = set(range(1, value.rank)) - axes
+    order = [0, kept, *sorted(axes)]
+    shape = [value.shape[axis] for axis in order]
+    return graph.add_node("Transpose", [value], f"{node.name}.transpose", shape, perm=order).output
