@@ -112,4 +112,10 @@ def _merge(node: NodeProto, name: str, first: Dims | None, second: Dims | None, 
             raise UnsupportedError(f"the batch is moved to dimension {axis}", where=where, fix=_SAMPLES_APART)
         else:
             raise UnsupportedError(f"the batch is mixed into dimension {axis}", where=where, fix=_SAMPLES_APART)
+    if BATCH in merged and 0 in merged:
+        raise ModelError(
+            f"it has no elements: {show_shape(first)} at a batch of {_PROBES[0]}",
+            where=where,
+            fix="The input is too small for the windows that slide over it, or a slice takes nothing.",
+        )
     return tuple(merged)

@@ -140,7 +140,7 @@ def _activation(draw: Draw, s: Sketch, x: str, shape: Shape) -> tuple[str, Shape
 def _pool(draw: Draw, s: Sketch, x: str, shape: Shape) -> tuple[str, Shape]:
     op = draw(st.sampled_from(["MaxPool", "AveragePool"]))
     counted = {"count_include_pad": draw(st.integers(0, 1))} if op == "AveragePool" else {}
-    pads = draw(st.sampled_from([[0, 0, 0, 0], [1, 0, 1, 1]]))
+    pads = draw(st.sampled_from([[0, 0, 0, 0], [1, 0, 1, 1]])) if min(shape) > 1 else [1, 0, 1, 1]
     y = s.add(op, x, kernel_shape=[2, 2], pads=pads, ceil_mode=draw(st.integers(0, 1)), **counted)
     return y, (shape[0], shape[1] - 1 + pads[0] + pads[2], shape[2] - 1 + pads[1] + pads[3])
 

@@ -409,6 +409,14 @@ def test_a_shape_that_depends_on_data() -> None:
     assert "--input-shape x=1,4" in error.fix
 
 
+def test_a_value_without_elements() -> None:
+    sketch = Sketch(x=("N", 2, 2, 2))
+    y = sketch.add("MaxPool", sketch.add("MaxPool", "x", kernel_shape=[2, 2]), kernel_shape=[2, 2], name="last")
+    error = refusal(sketch.model(sketch.add("Relu", y)))
+    assert "no elements" in error.what
+    assert "MaxPool last" in error.where
+
+
 @pytest.mark.parametrize("shape", [(), ("N",), (3,)])
 def test_an_input_without_samples(shape: tuple[int | str, ...]) -> None:
     sketch = Sketch(x=shape)
