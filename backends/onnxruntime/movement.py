@@ -26,8 +26,7 @@ def lower_movement(writer: Writer, operation: Operation) -> None:
             operands = [writer.integers(name) for name in operation.inputs]
             made = writer.node("Concat", operands, operation.name, axis=1 + operation.axis)
         case Reshape():
-            shape = [-1, *writer.graph.result(operation).shape]
-            made = reshaped(writer, operation, "", writer.integers(operation.inputs[0]), shape)
+            made = lower_reshape(writer, operation)
         case Transpose():
             order = [0, *(1 + axis for axis in operation.permutation)]
             made = writer.node("Transpose", _operands(writer, operation), operation.name, perm=order)
@@ -47,6 +46,14 @@ def reshaped(writer: Writer, operation: Operation, part: str, tensor: str, shape
     name = f"{operation.name}_{part}" if part else operation.name
     target = writer.constant(f"{name}_shape", np.array(shape, dtype=np.int64))
     return writer.node("Reshape", [tensor, target], name)
+
+
+def lower_reshape(writer: Writer, operation: Reshape) -> str:
+    """A Flatten, which has no shape to read, or else a Reshape."""
+    result = writer.graph.result(operation)
+    if len(result.shape) == 1:
+        return writer.node("Flatten", _operands(writer, operation), operation.name, axis=1)
+    return reshaped(writer, operation, "", writer.integers(operation.inputs[0]), [-1, *result.shape])
 
 
 def lower_max_pool(writer: Writer, operation: MaxPool) -> str:

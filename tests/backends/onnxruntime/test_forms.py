@@ -232,6 +232,7 @@ def test_a_table_is_written_as_its_function(graph: IntegerGraph, run_as: set[str
     ("graph", "written"),
     [
         (one(Reshape("move", ("x",), "y"), {"x": (2, 3, 4)}, {"x": X, "y": X}, declared=(4, 6)), {"Reshape": 1}),
+        (one(Reshape("move", ("x",), "y"), {"x": (2, 3)}, {"x": X, "y": X}, declared=(6,)), {"Flatten": 1}),
         (one(Reshape("move", ("x",), "y"), {"x": (1,)}, {"x": X, "y": X}), {"Reshape": 1}),
         (one(Transpose("move", ("x",), "y", (2, 0, 1)), {"x": (2, 3, 4)}, {"x": X, "y": X}), {"Transpose": 1}),
         (one(Pad("move", ("x",), "y", (1, 0, 2, 3), 77), {"x": (2, 3)}, {"x": X, "y": X}), {"Pad": 1}),
