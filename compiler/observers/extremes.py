@@ -23,5 +23,6 @@ def percentile(statistics: ValueStatistics, levels: int, symmetric: bool) -> tup
     histogram = statistics.require_histogram()
     tail = (1 - KEPT) / 2
     below = np.concatenate([[0], np.cumsum(histogram.counts)]) / histogram.counts.sum()
-    lowest, highest = np.interp([tail, 1 - tail], below, histogram.edges)
-    return max(float(lowest), statistics.minimum), min(float(highest), statistics.maximum)
+    ends = np.interp([tail, 1 - tail], below, histogram.edges)
+    lowest, highest = np.clip(ends, statistics.minimum, statistics.maximum)
+    return float(lowest), float(highest)
