@@ -83,8 +83,6 @@ def _slice(node: Node) -> str | None:
                 return "it slices the batch"
             continue
         picked = range(*slice(start, end, step).indices(value.sample_shape[axis - 1]))
-        if not picked:
-            return f"it takes nothing along axis {axis}"
         last = picked[0] + step * len(picked)
         ranges[axis] = (picked[0], last if step < 0 else picked[-1] + 1, step)
         if last < 0:

@@ -195,16 +195,12 @@ def test_splits(axis: int, sizes: list[int], negative: bool) -> None:
     assert_same(model, graph, tolerance=0)
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "axis", "why"),
-    [(0, 100, 0, "slices the batch"), (2, 1, 1, "takes nothing along axis 1")],
-)
-def test_refused_slices(start: int, end: int, axis: int, why: str) -> None:
+def test_refused_slices() -> None:
     """A hundred samples at most is all of them at the batches that are tried on import, but not at every batch."""
     sketch = Sketch(x=("N", 4, 4))
-    y = sketch.add("Slice", "x", np.array([start]), np.array([end]), np.array([axis]))
+    y = sketch.add("Slice", "x", np.array([0]), np.array([100]), np.array([0]))
     _, changes = apply("canonicalize-slices", sketch.model(y))
-    assert why in reason(changes)
+    assert "slices the batch" in reason(changes)
 
 
 def test_slices_to_a_computed_end_wait_for_constant_folding() -> None:

@@ -415,6 +415,9 @@ def test_a_value_without_elements() -> None:
     error = refusal(sketch.model(sketch.add("Relu", y)))
     assert "no elements" in error.what
     assert "MaxPool last" in error.where
+    sketch = Sketch(x=("N", 4, 4))
+    y = sketch.add("Slice", "x", np.array([2]), np.array([1]), np.array([1]), name="nothing")
+    assert "Slice nothing" in refusal(sketch.model(y)).where
 
 
 @pytest.mark.parametrize("shape", [(), ("N",), (3,)])
