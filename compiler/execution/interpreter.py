@@ -18,7 +18,12 @@ from bitsmith.ir.bounds import bounds
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph, Operation, Requantize
 
-FLOAT32_EXACT = 1 << 24
+EXACT: tuple[tuple[type[np.float32 | np.float64 | np.int64], int], ...] = (
+    (np.float32, 1 << 24),
+    (np.float64, 1 << 53),
+    (np.int64, 1 << 62),
+)
+"""Types to accumulate in, each with a magnitude up to which it holds every integer."""
 
 
 def run(graph: IntegerGraph, inputs: Mapping[str, IntegerArray], keep: bool = False) -> Batch:
@@ -33,9 +38,10 @@ def run(graph: IntegerGraph, inputs: Mapping[str, IntegerArray], keep: bool = Fa
     last_reader = {name: operation for operation in graph for name in operation.inputs}
     for operation in graph:
         operands = [values[name] for name in operation.inputs]
-        if operation.name in accumulators:
+        bound = accumulators.get(operation.name)
+        if bound is not None:
             with one_blas_thread():
-                accumulator = accumulate(operation, centred(operation, operands, graph, accumulators))
+                accumulator = accumulate(operation, centred(operation, operands, graph, bound))
             values[operation.output] = requantize(accumulator, operation, graph)
         else:
             values[operation.output] = move(operation, operands, graph)
@@ -52,19 +58,13 @@ def run_batched(graph: IntegerGraph, inputs: Mapping[str, IntegerArray], batch: 
     return {name: np.concatenate([part[name] for part in parts]) for name in graph.outputs}
 
 
-def centred(
-    operation: Operation,
-    operands: list[IntegerArray],
-    graph: IntegerGraph,
-    accumulators: Mapping[str, int],
-) -> list[Array]:
-    """The operands less their zero points, in the floating point type that is exact for this operation.
+def centred(operation: Operation, operands: list[IntegerArray], graph: IntegerGraph, bound: int) -> list[Array]:
+    """The operands less their zero points, in the fastest type that is exact for this operation.
 
     Sums run in floating point because BLAS is fast there. They lose nothing: every term and every partial sum
-    is an integer no larger than the static bound, and float32 holds each integer up to 2^24, float64 up to
-    2^53.
+    is an integer no larger than `bound`, and float32 holds each integer up to 2^24, float64 up to 2^53.
     """
-    exact = np.float32 if accumulators[operation.name] < FLOAT32_EXACT else np.float64
+    exact = next(kind for kind, largest in EXACT if bound < largest)
     return [
         np.subtract(array, exact(value.format.zero_point), dtype=exact)
         for array, value in zip(operands, graph.operands(operation), strict=True)
@@ -74,7 +74,8 @@ def centred(
 def requantize(accumulator: Array, operation: Operation, graph: IntegerGraph) -> IntegerArray:
     """`clamp(((acc * multiplier + 2^(shift-1)) >> shift) + zero_point)`, in 64 bits; in storage type.
 
-    |acc| < 2^31 and multiplier < 2^31: the product stays below 2^62, with the half added below 2^63.
+    |acc| < 2^31 and multiplier < 2^31, or |acc| < 2^62 and multiplier = 1 (Add): the product stays below 2^62, and
+    with the half added below 2^63.
     """
     rule: Requantize = operation.requantize  # type: ignore[attr-defined]
     wide = accumulator.astype(np.int64)

@@ -52,7 +52,8 @@ def _table(operation: Table, operands: Operands, graph: IntegerGraph) -> Integer
     lowest = graph.operands(operation)[0].format.type.lowest
     index = operands[0].astype(np.int64) - lowest
     row = per_channel(np.arange(len(entries)), index) if len(entries) > 1 else 0
-    return entries[row, index]
+    found: IntegerArray = entries[row, index]
+    return found
 
 
 @move.register

@@ -1,7 +1,7 @@
 """The operations that accumulate, in numpy: operands less their zero points in, accumulator out.
 
-Arrays are batched, (samples, *shape), and hold integers in a floating point type that the caller has proved
-to be exact for every partial sum.
+Arrays are batched, (samples, *shape), and hold integers, as a rule in a floating point type: one that the
+caller has proved to be exact for every partial sum.
 """
 
 from __future__ import annotations
@@ -72,13 +72,16 @@ def depthwise(operation: Conv, x: Array, weight: Array) -> Array:
 @accumulate.register
 def _linear(operation: Linear, operands: Sequence[Array]) -> Array:
     (x,) = operands
-    return np.matmul(x, operation.weight.T.astype(x.dtype)) + operation.bias.astype(x.dtype)
+    accumulator: Array = np.matmul(x, operation.weight.T.astype(x.dtype))
+    accumulator += operation.bias.astype(x.dtype)
+    return accumulator
 
 
 @accumulate.register
 def _add(operation: Add, operands: Sequence[Array]) -> Array:
     a, b = operands
-    return a * a.dtype.type(operation.multipliers[0]) + b * b.dtype.type(operation.multipliers[1])
+    accumulator: Array = np.add(a * a.dtype.type(operation.multipliers[0]), b * b.dtype.type(operation.multipliers[1]))
+    return accumulator
 
 
 @accumulate.register
@@ -111,8 +114,8 @@ def window_taps(x: Array, kernel: Sequence[int], strides: Sequence[int], dilatio
     count = windows(x.shape[2:], tuple(kernel), strides, (0,) * 2 * len(kernel), dilations)
     for tap in product(*map(range, kernel)):
         first = [tap[axis] * dilations[axis] for axis in axes]
-        under = [slice(first[a], first[a] + strides[a] * count[a], strides[a]) for a in axes]
-        yield x[(..., *under)]
+        under = (slice(first[a], first[a] + strides[a] * count[a], strides[a]) for a in axes)
+        yield x[(slice(None), slice(None), *under)]
 
 
 def per_channel(vector: Array, like: Array) -> Array:

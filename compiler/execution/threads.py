@@ -16,7 +16,8 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     second thread gains a fifth, and where anything else is running it costs ten times what it gains, since
     BLAS waits for its threads by spinning.
     """
-    return _controller().limit(limits=1, user_api="blas")
+    limit: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
+    return limit
 
 
 @cache
