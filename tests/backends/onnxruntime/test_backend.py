@@ -13,7 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bitsmith import registry
 from bitsmith.backends import onnxruntime as package
-from bitsmith.backends.onnxruntime import OnnxRuntimeBackend, build_model, float_compute_nodes, optimize, serialize
+from bitsmith.backends.onnxruntime import (
+    OnnxRuntimeBackend,
+    build_model,
+    float_compute_nodes,
+    optimize,
+    serialize,
+    session_options,
+)
 from bitsmith.backends.onnxruntime.emit import FILE
 from bitsmith.errors import ArtifactError, VerificationError
 from bitsmith.execution.batches import vectors
@@ -83,7 +90,7 @@ def test_a_softmax_is_left_to_float_and_kept_out_of_the_integers(tmp_path: Path)
     found = BACKEND.run(graph, tmp_path, inputs)
     assert np.abs(found["y"].astype(int) - run(graph, inputs)["y"]).max() <= 1
 
-    session = onnxruntime.InferenceSession(tmp_path / FILE, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(tmp_path / FILE, session_options(), providers=["CPUExecutionProvider"])
     (y,) = session.run(["y"], {"x": X.dequantize(inputs["x"])})
     logits = graph.values["y"].format.dequantize(found["y"]).astype(np.float64)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
