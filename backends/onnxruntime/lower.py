@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from bitsmith.backends.onnxruntime.capabilities import WIDEST
 from bitsmith.backends.onnxruntime.movement import lower_movement, reshaped
 from bitsmith.backends.onnxruntime.pooling import lower_average_pool
 from bitsmith.backends.onnxruntime.ratios import expect_ratio
 from bitsmith.backends.onnxruntime.writer import Writer, scales_of
-from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, Mul, Operation, Table
+from bitsmith.errors import UnsupportedError
+from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, Mul, Operation, Table, Value
 
 
 def lower(writer: Writer, operation: Operation) -> None:
@@ -62,24 +64,31 @@ def lower_linear(writer: Writer, operation: Linear) -> None:
     A MatMul would take them as they are, but ORT fuses its bias into no integer kernel.
     """
     (x,) = writer.graph.operands(operation)
-    parameters = _parameters(writer, operation)
-    if len(x.shape) == 1:
-        result = writer.node("Gemm", [writer.reals(x.name), *parameters], operation.name, transB=1)
-        writer.quantize(operation.output, result, operation.requantize.lowest, operation.requantize.highest)
-        return
-    rows = reshaped(writer, operation, "rows", writer.integers(x.name), [-1, x.shape[-1]])
-    scale_and_zero_point = writer.parameters(x.name)
-    real = writer.node("DequantizeLinear", [rows, *scale_and_zero_point], f"{operation.name}_rows_dequantize")
-    result = writer.node("Gemm", [real, *parameters], operation.name, transB=1)
+    is_matrix = len(x.shape) == 1
+    real = writer.reals(x.name) if is_matrix else _rows(writer, operation, x)
+    result = writer.node("Gemm", [real, *_parameters(writer, operation)], operation.name, transB=1)
     writer.quantize(operation.output, result, operation.requantize.lowest, operation.requantize.highest)
-    shape = [-1, *writer.graph.result(operation).shape]
-    written = reshaped(writer, operation, "samples", writer.integers(operation.output), shape)
-    writer.keep(operation.output, written)
+    if not is_matrix:
+        shape = [-1, *writer.graph.result(operation).shape]
+        rolled = reshaped(writer, operation, "samples", writer.integers(operation.output), shape)
+        writer.keep(operation.output, rolled)
+
+
+def _rows(writer: Writer, operation: Linear, x: Value) -> str:
+    """`x` as a float matrix, whose rows are along its last axis."""
+    rows = reshaped(writer, operation, "rows", writer.integers(x.name), [-1, x.shape[-1]])
+    return writer.node("DequantizeLinear", [rows, *writer.parameters(x.name)], f"{operation.name}_rows_dequantize")
 
 
 def _parameters(writer: Writer, operation: Conv | Linear) -> list[str]:
     """The dequantized weight and bias. The bias' scale must be input scale x weight scale, or ORT fuses nothing."""
     (x,) = writer.graph.operands(operation)
+    if operation.weight_format.type.bits > WIDEST:
+        raise UnsupportedError(
+            f"ONNX Runtime has no integer kernels for {operation.weight_format.type.bits}-bit weights",
+            where=f"{operation.kind} {operation.name}",
+            fix=f"Give weights {WIDEST} bits or fewer.",
+        )
     weight_scales, input_scale = scales_of(operation.weight_format), np.float32(x.format.scale[0])
     ratio = weight_scales.astype(np.float64) * x.format.scale[0] / writer.graph.result(operation).format.scale[0]
     expect_ratio(operation, operation.requantize.multiplier.ravel(), operation.requantize.shift, ratio)

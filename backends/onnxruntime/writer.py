@@ -16,6 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from bitsmith.backends.onnxruntime.capabilities import WIDEST
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.formats import Format
 from bitsmith.ir.integer import IntegerGraph, Operation, Value
@@ -123,12 +124,12 @@ class Writer:
 
     def held(self, value: Value, integers: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Integers of a value's format as the uint8 that holds them."""
-        if value.format.type.bits > 8 or value.format.is_per_channel:
+        if value.format.type.bits > WIDEST or value.format.is_per_channel:
             grain = "per-channel" if value.format.is_per_channel else str(value.format.type)
             raise UnsupportedError(
                 f"{grain} activations have no integer kernels in ONNX Runtime",
                 where=value.name,
-                fix="Give activations 8 bits or fewer and one scale a tensor.",
+                fix=f"Give activations {WIDEST} bits or fewer and one scale a tensor.",
             )
         return (np.asarray(integers, dtype=np.int64) - offset(value)).astype(np.uint8)
 

@@ -302,6 +302,11 @@ def test_activations_without_kernels_are_refused(format: Format) -> None:
         build_model(graph)
 
 
+def test_weights_without_kernels_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"Conv conv: .*16-bit weights"):
+        build_model(conv((5, 5), weight_bits=16))
+
+
 @pytest.mark.parametrize("graph", [conv((5, 5)), linear((3, 7)), add((1, -1)), mul(), average((4, 5), 6, (2, 3))])
 def test_a_multiplier_that_is_not_the_ratio_of_the_scales_is_an_error(graph: IntegerGraph) -> None:
     (operation,) = graph.operations
