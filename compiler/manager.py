@@ -21,16 +21,20 @@ from bitsmith.module import Module
 
 @dataclass
 class Changes:
-    """What one run of a pass did: what it changed, and what it left alone and why."""
+    """What one run of a pass did: what it changed, what it left alone and why, and what it found out."""
 
     made: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def change(self, where: Node | str) -> None:
         self.made.append(_located(where))
 
     def refuse(self, where: Node | str, reason: str) -> None:
         self.refused.append((_located(where), reason))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def __str__(self) -> str:
         return f"{len(self.made)} changed" + (f", {len(self.refused)} refused" if self.refused else "")

@@ -9,11 +9,11 @@ from typing import Any
 
 from bitsmith.errors import PipelineError
 from bitsmith.manager import Pipeline
+from bitsmith.observers import AUTO, OBSERVERS
 from bitsmith.pipelines import NORMALISE
 from bitsmith.tables import Reader, boolean, integer, one_of, read_table, shown, text
 from bitsmith.target import Target
 
-OBSERVERS = ("min-max", "percentile", "mse", "kl")
 GRANULARITIES = ("channel", "tensor")
 
 
@@ -25,7 +25,7 @@ class Recipe:
     weights, activations: bits.
     granularity:  of weight scales, `channel` or `tensor`.
     symmetric_activations: whether activations get zero point 0.
-    observer:     how activation ranges are chosen: min-max, percentile, mse or kl.
+    observer:     how activation ranges are chosen: auto, min-max, percentile, mse or kl.
     seed:         of everything that draws random numbers.
     input_shapes: by input name, the shape with its batch dimension; for models that leave dimensions open.
     """
@@ -74,13 +74,14 @@ class Recipe:
         if self.symmetric_activations is False and target.symmetric_activations:
             raise PipelineError("activations must be symmetric", where=f"target {target.name}")
         symmetric = "true" if self.symmetric_activations or target.symmetric_activations else "false"
-        observer = self.observer or "mse"
+        observer = self.observer or AUTO
         return ",".join(
             [
                 NORMALISE,
                 "calibrate",
-                f"quantize-activations{{bits={activations},observer={observer},symmetric={symmetric}}}",
                 f"quantize-weights{{bits={weights},granularity={granularity}}}",
+                f"quantize-activations{{bits={activations},observer={observer},symmetric={symmetric}}}",
+                "quantize-biases",
                 "integerize",
             ]
         )
@@ -130,7 +131,7 @@ _READERS: dict[str, Reader] = {
     "activations": integer(1, 16),
     "granularity": one_of(*GRANULARITIES),
     "symmetric_activations": boolean,
-    "observer": one_of(*OBSERVERS),
+    "observer": one_of(AUTO, *OBSERVERS),
     "seed": integer(0, 2**32 - 1),
     "input_shapes": _shapes,
 }

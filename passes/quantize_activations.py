@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bitsmith.errors import PipelineError
+from bitsmith.execution.simulate import divergences
 from bitsmith.ir.formats import Format, IntegerType, affine, symmetric
 from bitsmith.ir.fusion import bias_of, materialised
 from bitsmith.ir.graph import Graph, Value
 from bitsmith.ir.sharing import format_groups
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
-from bitsmith.observers import choose_range
+from bitsmith.observers import AUTO, CANDIDATES, choose_range
+
+TRIAL_SAMPLES = 128
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,16 @@ class QuantizeActivations(Pass):
     Constant operands of Add, Mul and Concat are values like any other.
 
     bits:      of every activation, the graph's inputs and outputs included.
-    observer:  how the range is chosen: min-max, percentile, mse or kl.
+    observer:  how the range is chosen: min-max, percentile, mse or kl; or auto, which tries the first three on some
+               calibration samples and keeps the one that moves the outputs least (Kullback-Leibler divergence, as
+               ZeroQ has it, arXiv:2001.00281, equation 2). No one of them is best on every model.
     symmetric: whether zero points must be 0.
     """
 
     name: ClassVar[str] = "quantize-activations"
 
     bits: int = 8
-    observer: str = "mse"
+    observer: str = AUTO
     symmetric: bool = False
 
     def run(self, module: Module) -> Changes:
@@ -43,23 +48,38 @@ class QuantizeActivations(Pass):
                 fix=f"It runs {', '.join(map(str, module.target.activation_bits))} bits.",
             )
         changes = Changes()
-        formats: dict[str, Format] = {}
-        values = materialised(module.graph)
-        operands = constant_operands(module.graph)
-        for group in format_groups(module.graph, [*values, *operands]):
-            ranges = [self._range(module, value) for value in group]
-            chosen = self._format(min(low for low, _ in ranges), max(high for _, high in ranges), module)
-            for value in group:
-                formats[value.name] = chosen
-                changes.change(value.name)
-        module.plan = module.plan.with_formats(formats)
+        candidates = CANDIDATES if self.observer == AUTO else (self.observer,)
+        plans = {observer: self._formats(module, observer) for observer in candidates}
+        chosen = candidates[0]
+        if len(plans) > 1:
+            # Formats decided before, such as the weights', are part of what the outputs will feel.
+            trials = {observer: {**module.plan.formats, **formats} for observer, formats in plans.items()}
+            moved = divergences(module.graph, trials, module.require_calibration().take(TRIAL_SAMPLES))
+            chosen = min(candidates, key=moved.__getitem__)
+            changes.note(
+                f"ranges by {chosen}: "
+                + ", ".join(f"{name} moves the outputs by {moved[name]:.3g} nats" for name in candidates)
+            )
+        module.plan = module.plan.with_formats(plans[chosen])
+        for name in plans[chosen]:
+            changes.change(name)
         return changes
 
-    def _range(self, module: Module, value: Value) -> tuple[float, float]:
+    def _formats(self, module: Module, observer: str) -> dict[str, Format]:
+        """The format of every activation and constant operand, with ranges by one observer."""
+        formats: dict[str, Format] = {}
+        values = [*materialised(module.graph), *constant_operands(module.graph)]
+        for group in format_groups(module.graph, values):
+            ranges = [self._range(module, value, observer) for value in group]
+            chosen = self._format(min(low for low, _ in ranges), max(high for _, high in ranges), module)
+            formats.update({value.name: chosen for value in group})
+        return formats
+
+    def _range(self, module: Module, value: Value, observer: str) -> tuple[float, float]:
         if value.constant is not None:
             return float(value.constant.min()), float(value.constant.max())
         seen = module.require_statistics().of(value.name)
-        return choose_range(self.observer, seen, levels=1 << self.bits, symmetric=self._is_symmetric(module))
+        return choose_range(observer, seen, levels=1 << self.bits, symmetric=self._is_symmetric(module))
 
     def _format(self, lowest: float, highest: float, module: Module) -> Format:
         if self._is_symmetric(module):

@@ -1,4 +1,4 @@
-"""Decide the format of every weight and bias."""
+"""Decide the format of every weight."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ import numpy.typing as npt
 
 from bitsmith.errors import PipelineError
 from bitsmith.ir.formats import Format, IntegerType
-from bitsmith.ir.graph import Node
-from bitsmith.ir.linear import LINEAR, bias_value, output_axis, weight_value
+from bitsmith.ir.linear import LINEAR, output_axis, weight_value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
-
-LARGEST_BIAS = 1 << 30
-"""A bias may fill half of its int32 accumulator; the products need the other half."""
 
 SMALLEST_CHANNEL = 2.0**-16
 """No channel's scale falls further below the layer's largest: channels share one requantize shift, and a
@@ -25,12 +21,11 @@ multiplier of 15 bits keeps a large bias over tiny weights exact to a small part
 
 @dataclass(frozen=True)
 class QuantizeWeights(Pass):
-    """Give each weight of Conv, Gemm and MatMul a symmetric format, and its bias the accumulator's.
+    """Give each weight of Conv, Gemm and MatMul a symmetric format.
 
     The scale is max|w| / (2^(bits-1) - 1), per output channel or for the whole tensor: the grid is
-    [-(2^(bits-1) - 1), 2^(bits-1) - 1], which kernels that pair products rely on. A bias gets 32 bits at
-    input scale x weight scale, so that it adds to the accumulator as it is (Jacob et al. 2017,
-    arXiv:1712.05877, equation 11); a channel whose bias would not fit gets a larger scale.
+    [-(2^(bits-1) - 1), 2^(bits-1) - 1], which kernels that pair products rely on (Jacob et al. 2017,
+    arXiv:1712.05877, section 3).
 
     bits:        of every weight.
     granularity: channel or tensor.
@@ -57,35 +52,21 @@ class QuantizeWeights(Pass):
             )
         changes = Changes()
         for node in module.graph.nodes(*LINEAR):
-            module.plan = module.plan.with_formats(self._formats(node, module))
+            weight = weight_value(node)
+            if weight.constant is None:
+                raise PipelineError("a weight that is not constant", where=node.where)
+            chosen = self._format(weight.constant, output_axis(node))
+            module.plan = module.plan.with_formats({weight.name: chosen})
             changes.change(node)
         return changes
 
-    def _formats(self, node: Node, module: Module) -> dict[str, Format]:
-        weight, bias = weight_value(node), bias_value(node)
-        if weight.constant is None:
-            raise PipelineError("a weight that is not constant", where=node.where)
-        axis = output_axis(node)
-        input_scale = module.plan[node.operand(0).name].scale[0]
+    def _format(self, weight: npt.NDArray[np.float32], axis: int) -> Format:
         kind = IntegerType(self.bits)
-        magnitudes = np.abs(np.moveaxis(weight.constant, axis, 0).reshape(weight.constant.shape[axis], -1)).max(axis=1)
-        scales = self._scales(magnitudes.astype(np.float64) / kind.highest)
-        if bias is not None and bias.constant is not None:
-            scales = self._fit_bias(scales, np.abs(bias.constant.astype(np.float64).ravel()) / input_scale)
-        formats = {weight.name: Format(kind, tuple(scales), axis=axis if len(scales) > 1 else None)}
-        if bias is not None:
-            products = tuple(input_scale * scale for scale in formats[weight.name].scale)
-            formats[bias.name] = Format(IntegerType(32), products, axis=0 if len(products) > 1 else None)
-        return formats
-
-    def _scales(self, scales: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        channels = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+        scales = np.abs(channels).max(axis=1).astype(np.float64) / kind.highest
         largest = float(scales.max())
         if largest == 0.0:
-            return np.ones_like(scales) if self.granularity == "channel" else np.ones(1)
-        if self.granularity == "tensor":
-            return np.array([largest])
-        return np.maximum(scales, largest * SMALLEST_CHANNEL)
-
-    def _fit_bias(self, scales: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        needed = bias / LARGEST_BIAS
-        return np.maximum(scales, needed if len(scales) == len(needed) else needed.max())
+            scales = np.ones_like(scales)
+        if self.granularity == "tensor" or len(scales) == 1:
+            return Format(kind, (float(scales.max()),))
+        return Format(kind, tuple(np.maximum(scales, largest * SMALLEST_CHANNEL)), axis=axis)

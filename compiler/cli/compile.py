@@ -32,8 +32,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     choices.add_argument(
         "--observer",
         type=observer,
-        metavar="min-max|percentile|mse|kl",
-        help="how activation ranges are chosen; default: mse",
+        metavar="auto|min-max|percentile|mse|kl",
+        help="how activation ranges are chosen; default: auto, the one that moves the outputs least",
     )
     recipe = command.add_argument_group("pipeline")
     how = recipe.add_mutually_exclusive_group()

@@ -12,7 +12,7 @@ def add_target(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_input_shape(command: argparse.ArgumentParser) -> None:
+def add_input_shape(command: argparse._ActionsContainer) -> None:
     """--input-shape."""
     command.add_argument(
         "--input-shape",
@@ -55,7 +55,7 @@ def granularity(text: str) -> str:
 
 def observer(text: str) -> str:
     """Read how ranges are chosen."""
-    return _one_of(text, ("min-max", "percentile", "mse", "kl"))
+    return _one_of(text, ("auto", "min-max", "percentile", "mse", "kl"))
 
 
 def _one_of(text: str, known: tuple[str, ...]) -> str:

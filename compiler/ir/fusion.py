@@ -23,8 +23,7 @@ def bias_of(node: Node) -> Node | None:
         return None
     added = [operand.constant for operand in follower.inputs if operand is not None and operand.constant is not None]
     width = node.output.shape[-1]
-    is_vector = len(added) == 1 and added[0].size in (1, width) and added[0].shape[-1:] in ((), (1,), (width,))
-    return follower if is_vector else None
+    return follower if len(added) == 1 and added[0].size == width and added[0].shape[-1:] in ((), (width,)) else None
 
 
 def fused_activation(node: Node) -> Node | None:

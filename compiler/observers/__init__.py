@@ -20,6 +20,10 @@ Observer = Callable[[ValueStatistics, int, bool], tuple[float, float]]
 
 OBSERVERS: dict[str, Observer] = {"kl": kl, "min-max": min_max, "mse": mse, "percentile": percentile}
 
+AUTO = "auto"
+CANDIDATES = ("min-max", "percentile", "mse")
+"""In place of one observer's name: the one of these candidates that moves the model's outputs least."""
+
 
 def choose_range(
     observer: str, statistics: ValueStatistics, levels: int, symmetric: bool = False

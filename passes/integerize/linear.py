@@ -65,7 +65,7 @@ def _parameters(build: Build, node: Node) -> tuple[npt.NDArray[np.float32], Form
     if bias is None or bias.constant is None:
         integers = np.zeros(channels, np.int32)
     else:
-        integers = build.format(bias).quantize(np.broadcast_to(bias.constant.ravel(), (channels,))).astype(np.int32)
+        integers = build.format(bias).quantize(bias.constant).ravel().astype(np.int32)
     return weight.constant, build.format(weight), integers
 
 

@@ -20,7 +20,7 @@ def passes(pipeline: Pipeline) -> dict[str, Pass]:
 def test_the_default_pipeline_is_what_the_target_prefers() -> None:
     found = passes(Recipe().passes(TARGET))
     assert dataclasses.asdict(found["quantize-weights"]) == {"bits": 8, "granularity": "channel"}
-    assert dataclasses.asdict(found["quantize-activations"]) == {"bits": 8, "observer": "mse", "symmetric": False}
+    assert dataclasses.asdict(found["quantize-activations"]) == {"bits": 8, "observer": "auto", "symmetric": False}
     assert list(found)[-1] == "integerize"
 
 

@@ -16,7 +16,7 @@ from bitsmith.pipelines import NORMALISE
 from bitsmith.target import Target
 from tests.integration.onnx_cases import CASES, reference
 
-PIPELINE = f"{NORMALISE},calibrate,quantize-activations{{observer=min-max}},quantize-weights,integerize"
+PIPELINE = f"{NORMALISE},calibrate,quantize-weights,quantize-activations{{observer=min-max}},quantize-biases,integerize"
 HALF_A_STEP = 0.5 + 0.02
 """What rounding once may cost, and a fiftieth of a step for multipliers, float32 scales and biases on a grid."""
 

@@ -1,0 +1,87 @@
+"""What rounding does to a model's outputs, measured in float: values rounded to the grids that formats give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import log_softmax
+
+from bitsmith.dataset import Dataset
+from bitsmith.execution.runtime import FloatSession
+from bitsmith.ir.formats import Format
+from bitsmith.ir.graph import Graph, Value
+
+BATCH = 32
+
+
+def simulated(graph: Graph, formats: Mapping[str, Format]) -> Graph:
+    """A copy of the float graph with each value in `formats` rounded to its grid; activations of 2 to 16 bits.
+
+    Ties of activations round to even, as ONNX has it: good for comparing formats, not a bit-exact account of them.
+    """
+    copy = graph.copy()
+    for value in [value for value in copy.values() if value.name in formats]:
+        chosen = formats[value.name]
+        if value.constant is None:
+            _round(copy, value, chosen)
+        else:
+            value.constant = chosen.dequantize(chosen.quantize(value.constant))
+    return copy
+
+
+def divergences(graph: Graph, plans: Mapping[str, Mapping[str, Format]], data: Dataset) -> dict[str, float]:
+    """How far each plan's formats move the outputs of `graph` on `data`; values without one stay as they are.
+
+    Returns plan name -> mean Kullback-Leibler divergence in nats, summed over outputs. A Softmax that makes an
+    output is left off, so that its input is compared.
+    """
+    real = FloatSession(graph, _logits(graph))
+    rounded = {name: FloatSession(simulated(graph, formats), _logits(graph)) for name, formats in plans.items()}
+    totals = dict.fromkeys(plans, 0.0)
+    for batch in data.batches(BATCH):
+        wanted = real.run(batch)
+        for name, session in rounded.items():
+            found = session.run(batch)
+            totals[name] += sum(float(divergence(wanted[output], found[output]).sum()) for output in wanted)
+    return {name: total / len(data) for name, total in totals.items()}
+
+
+def divergence(wanted: npt.ArrayLike, found: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The Kullback-Leibler divergence, in nats, of softmax(found) from softmax(wanted) along axis 1.
+
+    Arrays of real logits, (n, classes, ...). Returns float64 (n,), the mean over positions behind the classes.
+    For outputs that are no logits it still orders small errors, as their variance along axis 1 does.
+    """
+    p, q = (log_softmax(np.asarray(logits, dtype=np.float64), axis=1) for logits in (wanted, found))
+    terms = (np.exp(p) * (p - q)).sum(axis=1)
+    per_sample: npt.NDArray[np.float64] = terms.reshape(len(terms), -1).mean(axis=1)
+    return per_sample
+
+
+def _logits(graph: Graph) -> list[str]:
+    names = []
+    for output in graph.outputs:
+        maker = output.producer
+        names.append(maker.operand(0).name if maker is not None and maker.op == "Softmax" else output.name)
+    return names
+
+
+def _round(graph: Graph, value: Value, chosen: Format) -> None:
+    """Put QuantizeLinear, a Clip where the type is narrower than its storage, and DequantizeLinear behind a value."""
+    kind = chosen.type
+    scale = np.float32(chosen.scale[0])
+    zero_point = np.array(chosen.zero_point, dtype=kind.storage)
+
+    def parameters() -> list[Value]:
+        return [graph.add_constant("scale", np.array(scale)), graph.add_constant("zero_point", zero_point)]
+
+    first = graph.add_node("QuantizeLinear", [value, *parameters()], "quantized", value.shape, kind.storage)
+    integers = first.output
+    if kind.bits < 8 * kind.storage.itemsize:
+        ends = [graph.add_constant("end", np.array(end, kind.storage)) for end in (kind.lowest, kind.highest)]
+        integers = graph.add_node("Clip", [integers, *ends], "clipped", value.shape, kind.storage).output
+    last = graph.add_node("DequantizeLinear", [integers, *parameters()], "on_grid", value.shape)
+    graph.replace(value, last.output)
+    first.set_input(0, value)
