@@ -1,4 +1,4 @@
-"""ONNX Runtime on float models: the one place that sets its options and names its exceptions."""
+"""ONNX Runtime: the one place that sets its options and names its exceptions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 from bitsmith.errors import ModelError
 from bitsmith.ir.graph import Graph
 
+Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
 
 SILENT = 4
@@ -67,8 +68,8 @@ class FloatSession:
         except RUNTIME_ERRORS as fault:
             raise self._refused("load", fault) from fault
 
-    def run(self, batch: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """The outputs, name -> (n, ...), for a batch of every input, name -> (n, ...)."""
+    def run(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs, name -> (n, ...), for a batch of every input, name -> (n, ...); float32 where the model is."""
         try:
             results = self._session.run(list(self.outputs), dict(batch))
         except RUNTIME_ERRORS as fault:
