@@ -131,16 +131,7 @@ def _write(
     backend.emit(integer, module.target, folder)
     verified = verify_forms(integer, exported, backend, folder, inputs, outputs, module.progress)
     measured = sqnr(original, integer, exported, module.calibration, module.progress)
-    manifest = describe(
-        module,
-        original,
-        Path(model),
-        str(pipeline),
-        records,
-        verified,
-        measured,
-        samples=len(next(iter(inputs.values()))),
-    )
+    manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured)
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")
     return {**manifest, "files": file_hashes(folder)}
 

@@ -21,10 +21,15 @@ Array = npt.NDArray[Any]
 
 
 class Runner(Protocol):
-    """name: how results call it. samples: input name -> shape of one sample."""
+    """Something that makes real outputs of real inputs."""
 
-    name: str
-    samples: Mapping[str, tuple[int, ...]]
+    @property
+    def name(self) -> str:
+        """How results call it."""
+
+    @property
+    def samples(self) -> Mapping[str, tuple[int, ...]]:
+        """Input name -> shape of one sample."""
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The real outputs for a batch (samples, ...) of every input, by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+from typing import Any
 
 from bitsmith import registry
 from bitsmith.cli.output import say
@@ -30,7 +31,7 @@ def list_passes(options: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def _described(name: str) -> dict[str, object]:
+def _described(name: str) -> dict[str, Any]:
     one = registry.find(registry.PASSES, name)
     return {
         "name": name,
@@ -43,14 +44,13 @@ def _described(name: str) -> dict[str, object]:
     }
 
 
-def _default(field: dataclasses.Field[object]) -> str | None:
+def _default(field: dataclasses.Field[Any]) -> str | None:
     if field.default is dataclasses.MISSING:
         return None
     return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
 
 
-def _options_text(options: object) -> str:
-    assert isinstance(options, list)
+def _options_text(options: list[dict[str, Any]]) -> str:
     shown = [one["name"] + ("" if one["default"] is None else f"={one['default']}") for one in options]
     return "{" + ",".join(shown) + "}" if shown else ""
 
