@@ -20,14 +20,15 @@ class Calibrate(Pass):
     Of every activation that exists as an integer tensor: minimum, maximum, mean per channel, and a histogram.
     One run over the data, in memory that does not grow with the number of samples.
 
-    batch_size: samples that run at once; fewer do where their activations would take too much memory.
+    batch_size: samples that run at once: few, so that their activations are still in the processor's cache when
+                they are counted, and fewer where they would take too much memory.
     bins:       of each histogram at most, 16 to 65536.
     grams:      whether to take second moments of the inputs of linear layers too, for passes that learn rounding.
     """
 
     name: ClassVar[str] = "calibrate"
 
-    batch_size: int = 32
+    batch_size: int = 8
     bins: int = 2048
     grams: bool = False
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -19,8 +20,8 @@ from bitsmith.ir.linear import LINEAR, weight_value
 from bitsmith.ir.statistics import Statistics, ValueStatistics
 from bitsmith.progress import Progress, silent
 
-TAP_LIMIT = 64 << 20
-"""Bytes of activations held at a time, unless those of one sample take more."""
+TAP_LIMIT = 32 << 20
+"""Bytes of activations in a batch, unless those of one sample take more; two batches are held at a time."""
 
 
 class StreamingValue:
@@ -81,8 +82,9 @@ def observe(
 ) -> Statistics:
     """Statistics of every activation that exists as an integer tensor, over all samples of `data`, in one run.
 
-    Memory holds the activations of one batch, made smaller than `batch_size` where it would take more than
-    `TAP_LIMIT` bytes, and for each activation `bins` counts; it does not grow with the number of samples.
+    Memory holds the activations of two batches, one that is computed while the other is counted, and for each
+    activation `bins` counts; it does not grow with the number of samples. Batches are made smaller than
+    `batch_size` where one would take more than `TAP_LIMIT` bytes.
 
     grams: whether to take the Gram matrices of linear layers too.
     Raises ModelError where an activation is not finite, DataError where a sample is not.
@@ -95,21 +97,36 @@ def observe(
     done = 0
     progress("calibrate", done, len(data))
     with one_blas_thread():
-        for batch in data.batches(fitting_batch(tapped, batch_size)):
-            taps = {**batch, **session.run(batch)}
+        for taps in _one_ahead(_runs(session, data.batches(fitting_batch(tapped, batch_size)))):
             for name, value in values.items():
                 value.add(taps[name])
             for node, moment in moments.values():
                 moment.add(taps[node.operand(0).name])
             done += len(taps[tapped[0].name])
-            # Before the next run, or two batches of activations would be alive at once.
-            del taps
             progress("calibrate", done, len(data))
     return Statistics(
         samples=done,
         values={name: value.result() for name, value in values.items()},
         grams={name: moment.result() for name, (_, moment) in moments.items()},
     )
+
+
+def _runs(session: FloatSession, batches: Iterable[dict[str, FloatArray]]) -> Iterator[dict[str, FloatArray]]:
+    """Each batch with what the session makes of it."""
+    for batch in batches:
+        yield {**batch, **session.run(batch)}
+
+
+def _one_ahead(items: Iterator[dict[str, FloatArray]]) -> Iterator[dict[str, FloatArray]]:
+    """The items, each made on another thread while the caller works on the one before it.
+
+    Counting keeps one core busy, and the operators of a small batch do not keep the others so.
+    """
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        ahead = worker.submit(next, items, None)
+        while (item := ahead.result()) is not None:
+            ahead = worker.submit(next, items, None)
+            yield item
 
 
 def fitting_batch(values: Iterable[Value], batch_size: int) -> int:

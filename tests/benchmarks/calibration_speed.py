@@ -20,10 +20,10 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, c
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from bitsmith.dataset import Dataset
-from bitsmith.execution.observe import observe
 from bitsmith.ir.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
+from bitsmith.passes.calibrate import Calibrate
 from bitsmith.pipelines import NORMALISE
 from bitsmith.target import Target
 from tests.benchmarks.common import markdown, model_files, working_folder
@@ -56,7 +56,7 @@ def main() -> None:
         Pipeline.parse(NORMALISE).run(module)
         with working_folder() as folder:
             theirs = _peer(model, folder, batches)
-            ours = partial(observe, graph, module.require_calibration(), batch_size=BATCH, bins=2048)
+            ours = partial(Calibrate().run, module)
             pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(1 + ROUNDS)][1:]
         ratio = statistics.median(a / b for a, b in pairs)
         medians = [f"{statistics.median(times):.3f} s" for times in zip(*pairs, strict=True)]
