@@ -1,0 +1,224 @@
+"""Which function executes an operation in ONNX, and with which attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import singledispatch
+
+import numpy as np
+from onnx.helper import np_dtype_to_tensor_dtype
+
+from bitsmith.errors import InternalError, UnsupportedError
+from bitsmith.ir.bounds import INT32_MAGNITUDE
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    IntegerGraph,
+    Linear,
+    MaxPool,
+    Mul,
+    Operation,
+    Pad,
+    Requantize,
+    Reshape,
+    Resize,
+    Slice,
+    Table,
+    Transpose,
+    Value,
+)
+
+Attributes = Mapping[str, int | Sequence[int]]
+
+PAST_THE_START = np.iinfo(np.int64).min + 1
+"""The end of an ONNX Slice that goes down to element 0: any number that is negative still when the size is added."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of `function`: on the operation's inputs, then on its arrays of these names."""
+
+    function: str
+    attributes: Attributes
+    arrays: tuple[str, ...] = field(default=())
+
+
+@singledispatch
+def call(operation: Operation, graph: IntegerGraph) -> Call:
+    """How ONNX executes `operation`. Axes count from 1 here: 0 is the batch.
+
+    Raises UnsupportedError, naming the operation, where no standard integer op does it.
+    """
+    raise InternalError(f"no function executes a {operation.kind}", where=operation.name)
+
+
+@call.register
+def _conv(operation: Conv, graph: IntegerGraph) -> Call:
+    attributes: Attributes = {
+        **_unsigned(operation, graph),
+        **_window(operation),
+        "groups": operation.groups,
+        "weight_signed": int(operation.weight_format.type.signed),
+        **_requantize(operation.requantize, graph.result(operation)),
+    }
+    return Call(f"Conv{_width(operation, graph)}", attributes, ("weight", "bias", "requantize.multiplier"))
+
+
+@call.register
+def _linear(operation: Linear, graph: IntegerGraph) -> Call:
+    attributes = {
+        **_unsigned(operation, graph),
+        "weight_signed": int(operation.weight_format.type.signed),
+        **_requantize(operation.requantize, graph.result(operation)),
+    }
+    return Call(f"Linear{_width(operation, graph)}", attributes, ("weight", "bias", "requantize.multiplier"))
+
+
+@call.register
+def _average_pool(operation: AveragePool, graph: IntegerGraph) -> Call:
+    attributes: Attributes = {
+        **_unsigned(operation, graph),
+        "kernel": operation.kernel,
+        **_window(operation),
+        **_requantize(operation.requantize, graph.result(operation)),
+    }
+    return Call(f"AveragePool{_width(operation, graph)}", attributes, ("requantize.multiplier",))
+
+
+@call.register
+def _add(operation: Add, graph: IntegerGraph) -> Call:
+    attributes = {
+        **_zero_points(operation, graph),
+        "a_multiplier": operation.multipliers[0],
+        "b_multiplier": operation.multipliers[1],
+        **_requantize(operation.requantize, graph.result(operation)),
+    }
+    return Call("Add", attributes, ("requantize.multiplier",))
+
+
+@call.register
+def _mul(operation: Mul, graph: IntegerGraph) -> Call:
+    attributes = {
+        **_zero_points(operation, graph),
+        **_requantize(operation.requantize, graph.result(operation)),
+    }
+    return Call("Mul", attributes, ("requantize.multiplier",))
+
+
+@call.register
+def _max_pool(operation: MaxPool, graph: IntegerGraph) -> Call:
+    width = _width(operation, graph)
+    back = {"type": _type(graph.result(operation))} if width else {}
+    return Call(f"MaxPool{width}", {"kernel": operation.kernel, **_window(operation), **back})
+
+
+@call.register
+def _table(operation: Table, graph: IntegerGraph) -> Call:
+    lowest = graph.operands(operation)[0].format.type.lowest
+    return Call("TablePerChannel" if len(operation.entries) > 1 else "Table", {"lowest_x": lowest}, ("entries",))
+
+
+@call.register
+def _concat(operation: Concat, graph: IntegerGraph) -> Call:
+    return Call(f"Concat{len(operation.inputs)}", {"axis": 1 + operation.axis})
+
+
+@call.register
+def _reshape(operation: Reshape, graph: IntegerGraph) -> Call:
+    return Call("Reshape", {"shape": (0, *graph.result(operation).shape)})
+
+
+@call.register
+def _transpose(operation: Transpose, graph: IntegerGraph) -> Call:
+    return Call("Transpose", {"permutation": (0, *(1 + axis for axis in operation.permutation))})
+
+
+@call.register
+def _slice(operation: Slice, graph: IntegerGraph) -> Call:
+    sizes = graph.result(operation).shape
+    ends = [start + step * size for start, step, size in zip(operation.starts, operation.steps, sizes, strict=True)]
+    attributes = {
+        "starts": operation.starts,
+        "ends": tuple(end if end >= 0 else PAST_THE_START for end in ends),
+        "axes": tuple(range(1, 1 + len(sizes))),
+        "steps": operation.steps,
+    }
+    return Call("Slice", attributes)
+
+
+@call.register
+def _pad(operation: Pad, graph: IntegerGraph) -> Call:
+    rank = len(operation.pads) // 2
+    pads = (0, *operation.pads[:rank], 0, *operation.pads[rank:])
+    return Call("Pad", {"pads": pads, "value": operation.value, "type": _type(graph.result(operation))})
+
+
+@call.register
+def _resize(operation: Resize, graph: IntegerGraph) -> Call:
+    attributes = {f"indices{axis}": indices for axis, indices in enumerate(operation.indices)}
+    return Call(f"Resize{len(operation.indices)}", attributes)
+
+
+def _width(operation: Operation, graph: IntegerGraph) -> str:
+    """Which form of a function takes the operand: the plain one of a byte, `Wide` of two."""
+    x = graph.operands(operation)[0]
+    bits = x.format.type.bits
+    if bits > 16:
+        raise UnsupportedError(
+            f"ONNX has no such operation on {x.name}, which is {x.format.type}",
+            where=f"{operation.kind} {operation.name}",
+            fix="Use at most 16 bits for it.",
+        )
+    if isinstance(operation, Conv | Linear):
+        _require_bytes(operation, wide=bits > 8)
+    return "Wide" if bits > 8 else ""
+
+
+def _require_bytes(operation: Conv | Linear, wide: bool) -> None:
+    where = f"{operation.kind} {operation.name}"
+    if operation.weight.dtype.itemsize > 1:
+        raise UnsupportedError(
+            f"ONNX multiplies weights of a byte at most, not of {operation.weight_format.type}",
+            where=where,
+            fix="Use at most 8 bits for its weights.",
+        )
+    # The two bytes of an operand are summed apart, and the low one may take any value.
+    magnitudes = np.abs(operation.weight.astype(np.int64)).reshape(len(operation.weight), -1).sum(axis=1)
+    if wide and int(magnitudes.max()) * 255 > INT32_MAGNITUDE:
+        raise UnsupportedError(
+            "int32 cannot hold the sum over the low bytes of its operand",
+            where=where,
+            fix="Use at most 8 bits for its input.",
+        )
+
+
+def _unsigned(operation: Operation, graph: IntegerGraph) -> dict[str, int]:
+    format = graph.operands(operation)[0].format
+    return {"x_zero_point": format.zero_point, "x_signed": int(format.type.signed)}
+
+
+def _window(operation: Conv | AveragePool | MaxPool) -> dict[str, Sequence[int]]:
+    return {"strides": operation.strides, "pads": operation.pads, "dilations": operation.dilations}
+
+
+def _zero_points(operation: Operation, graph: IntegerGraph) -> dict[str, int]:
+    a, b = graph.operands(operation)
+    return {"a_zero_point": a.format.zero_point, "b_zero_point": b.format.zero_point}
+
+
+def _requantize(rule: Requantize, result: Value) -> dict[str, int]:
+    return {
+        "shift": rule.shift,
+        "zero_point": rule.zero_point,
+        "lowest": rule.lowest,
+        "highest": rule.highest,
+        "type": _type(result),
+    }
+
+
+def _type(value: Value) -> int:
+    """The TensorProto type that stores a value."""
+    return int(np_dtype_to_tensor_dtype(value.format.type.storage))
