@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+
 from tests.benchmarks.common import MODELS, Run, compile_command, markdown, measured, model_files, working_folder
 
 DEFAULT = [
@@ -44,9 +45,8 @@ def main() -> None:
             ]
         )
         print(f"{name} done", file=sys.stderr)
-    print(
-        f"Medians of {ROUNDS} compiles in turn, and of {len(pairs)} inferences of {BATCH} samples in turn, one thread.\n"
-    )
+    inferences = f"{len(pairs)} inferences of {BATCH} samples in turn, one thread"
+    print(f"Medians of {ROUNDS} compiles in turn, and of {inferences}.\n")
     print(markdown(["model", "compile: bitsmith / ORT", "peak memory", "inference of the QDQ graph"], rows))
 
 

@@ -1,0 +1,65 @@
+"""Float against integer against QDQ on whole evaluation files, and how many elements differ: one Markdown table.
+
+usage: python -m tests.benchmarks.accuracy [MODEL ...]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import bitsmith
+from bitsmith.evaluation import Window
+from tests.benchmarks.common import markdown, model_files, working_folder
+
+DEFAULT = [
+    "mnist_cnn",
+    "resnet8_cifar10",
+    "resnet20_cifar10",
+    "mobilenetv2s_cifar10",
+    "dscnn_kws",
+    "dscnn_kws_tfl",
+    "mobilenetv1_025_vww",
+    "mobilenetv2_imagenet_deq",
+    "autoencoder_ad",
+    "autoencoder_ad_tfl",
+]
+AUTOENCODER_WINDOW = Window(640, 128)
+"""An evaluation clip holds 200 frames of 128; the autoencoder reads five frames, starting at every frame."""
+
+
+def main() -> None:
+    """Compile each model to int8 with the defaults, evaluate all its forms on the same samples, verify on them too."""
+    rows = []
+    for name in sys.argv[1:] or DEFAULT:
+        model, calibration, evaluation = model_files(name)
+        window = AUTOENCODER_WINDOW if name.startswith("autoencoder") else None
+        metric = "auc" if window else "top1"
+        with working_folder() as folder:
+            start = time.perf_counter()
+            bitsmith.compile(model, "onnxruntime", calibration, folder / "out")
+            seconds = time.perf_counter() - start
+            scores = [
+                score
+                for source in (model, folder / "out")
+                for score in bitsmith.evaluate(source, evaluation, metric=metric, window=window)
+            ]
+            checked = bitsmith.verify(folder / "out", None if window else evaluation).checked
+        real, integer, qdq = [score.result.value for score in scores]
+        rows.append(
+            [
+                name,
+                f"{metric} {real:.4f}",
+                f"{integer:.4f} ({integer - real:+.4f})",
+                f"{qdq:.4f} ({qdq - integer:+.4f})",
+                *(str(one) for one in checked),
+                f"{seconds:.1f} s",
+            ]
+        )
+        print(" | ".join(rows[-1]), file=sys.stderr)
+    header = ["model", "float", "integer.onnx (loss)", "model.qdq.onnx (against integer)"]
+    print(markdown([*header, "integer.onnx differs", "QDQ differs", "compile"], rows))
+
+
+if __name__ == "__main__":
+    main()
