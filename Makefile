@@ -61,7 +61,10 @@ unit: $(VENV)/.installed-test ## Run the tests
 	$(BIN)/pytest -n $(JOBS) $(PYTEST)
 
 bench: $(VENV)/.installed-test ## Run the benchmarks: minutes, and the machine to themselves
-	$(BIN)/pytest -n 0 -s tests/benchmarks $(PYTEST)
+	$(BIN)/python -m tests.benchmarks.accuracy
+	$(BIN)/python -m tests.benchmarks.against_onnxruntime
+	$(BIN)/python -m tests.benchmarks.calibration_memory
+	$(BIN)/python -m tests.benchmarks.calibration_speed
 
 format: $(VENV)/.installed-test ## Format the sources and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,6 @@
 """Compile time, peak memory and inference time beside onnxruntime's quantize_static, same data, one run.
 
-usage: python tests/benchmarks/against_onnxruntime.py [MODEL ...]
+usage: python -m tests.benchmarks.against_onnxruntime [MODEL ...]
 """
 
 from __future__ import annotations
@@ -8,13 +8,9 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import onnxruntime as ort
-
-from tests.benchmarks.common import MODELS, Run, compile_command, markdown, measured, model_files, working_folder
+from tests.benchmarks.common import Run, compile_command, markdown, measured, model_files, working_folder
 
 DEFAULT = [
     "resnet8_cifar10",
@@ -25,61 +21,62 @@ DEFAULT = [
     "mnist_cnn",
 ]
 ROUNDS = 3
+WARM_UP, PAIRS = 10, 50
 BATCH = 16
 
 
 def main() -> None:
     """Print one row a model; every ratio is bitsmith over onnxruntime, so below 1 is better."""
+    names = sys.argv[1:] or DEFAULT
+    with working_folder() as folder:
+        # All compiles before any inference: a process starts out with its parent's peak memory, so that this one
+        # must stay small until the last compile is measured.
+        compiles = {name: _compiles(name, folder / name) for name in names}
+        inferences = {name: _inferences(name, folder / name) for name in names}
     rows = []
-    for name in sys.argv[1:] or DEFAULT:
-        model, calibration, evaluation = model_files(name)
-        with working_folder() as folder:
-            ours, theirs = _compiles(model, calibration, folder)
-            pairs = _inference(folder / "ours" / "model.qdq.onnx", folder / "theirs.onnx", evaluation)
+    for name in names:
+        ours, theirs = compiles[name]
         rows.append(
             [
                 name,
                 _ratio([run.seconds for run in ours], [run.seconds for run in theirs], "s"),
                 _ratio([run.peak for run in ours], [run.peak for run in theirs], "MiB"),
-                _ratio([ours for ours, _ in pairs], [theirs for _, theirs in pairs], "ms"),
+                _ratio(*inferences[name], "ms"),
             ]
         )
-        print(f"{name} done", file=sys.stderr)
-    inferences = f"{len(pairs)} inferences of {BATCH} samples in turn, one thread"
-    print(f"Medians of {ROUNDS} compiles in turn, and of {inferences}.\n")
+    print(f"Medians of {ROUNDS} compiles in turn, and of {PAIRS} inferences of {BATCH} samples in turn, one thread.\n")
     print(markdown(["model", "compile: bitsmith / ORT", "peak memory", "inference of the QDQ graph"], rows))
 
 
-def _compiles(model: Path, calibration: Path, folder: Path) -> tuple[list[Run], list[Run]]:
+def _compiles(name: str, folder: Path) -> tuple[list[Run], list[Run]]:
+    folder.mkdir()
+    model, calibration, _ = model_files(name)
     peer = [sys.executable, str(Path(__file__).with_name("quantize_static.py"))]
     ours, theirs = [], []
     for _ in range(ROUNDS):
         ours.append(measured(compile_command(model, calibration, folder / "ours")))
         theirs.append(measured([*peer, str(model), str(calibration), str(folder / "theirs.onnx")]))
+    print(f"{name} compiled", file=sys.stderr)
     return ours, theirs
 
 
-def _inference(ours: Path, theirs: Path, evaluation: Path) -> list[tuple[float, float]]:
-    """Milliseconds a batch, pair by pair."""
-    x = np.load(evaluation)["x"][:BATCH].astype(np.float32)
-    runs = [_session(ours, x), _session(theirs, x)]
-    pairs = []
-    for _ in range(60):
-        pairs.append((_milliseconds(runs[0]), _milliseconds(runs[1])))
-    return pairs[10:]
+def _inferences(name: str, folder: Path) -> tuple[list[float], list[float]]:
+    """Milliseconds a batch of each, in turn."""
+    import numpy as np
+    import onnxruntime as ort
 
-
-def _session(path: Path, x: np.ndarray) -> Callable[[], object]:  # type: ignore[type-arg]
+    x = np.load(model_files(name)[2])["x"][:BATCH].astype(np.float32)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {session.get_inputs()[0].name: x})
-
-
-def _milliseconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return (time.perf_counter() - start) * 1e3
+    times: tuple[list[float], list[float]] = ([], [])
+    files = (folder / "ours" / "model.qdq.onnx", folder / "theirs.onnx")
+    sessions = [ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]) for file in files]
+    for _ in range(WARM_UP + PAIRS):
+        for session, taken in zip(sessions, times, strict=True):
+            start = time.perf_counter()
+            session.run(None, {session.get_inputs()[0].name: x})
+            taken.append((time.perf_counter() - start) * 1e3)
+    return times[0][WARM_UP:], times[1][WARM_UP:]
 
 
 def _ratio(ours: list[float], theirs: list[float], unit: str) -> str:
@@ -88,5 +85,4 @@ def _ratio(ours: list[float], theirs: list[float], unit: str) -> str:
 
 
 if __name__ == "__main__":
-    print(f"Models: {MODELS.name}", file=sys.stderr)
     main()
