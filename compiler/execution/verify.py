@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -126,24 +126,44 @@ def compare(expected: Mapping[str, IntegerArray], actual: Mapping[str, IntegerAr
     return tuple(_difference(name, array, actual) for name, array in expected.items())
 
 
+@dataclass(frozen=True)
+class Form:
+    """One executable form of a graph.
+
+    execute: runs it on a batch and gives its outputs, by name.
+    trace:   runs it and gives the result of every operation, where it can; asked at the first difference.
+    """
+
+    subject: str
+    execute: Executor
+    trace: Executor | None = None
+
+
 def verify(
     subject: str, graph: IntegerGraph, execute: Executor, batches: Iterable[Batch], trace: Executor | None = None
 ) -> Verification:
-    """Compare an artifact with the interpreter on batches of integer inputs, one at a time.
+    """Compare one artifact with the interpreter on batches of integer inputs; see `Form`."""
+    return verify_all(graph, [Form(subject, execute, trace)], batches)[0]
 
-    execute: runs the artifact on a batch and gives its outputs, by name.
-    trace:   runs it and gives the result of every operation, where it can; asked at the first difference.
-    """
-    samples = 0
-    tensors: tuple[TensorDifference, ...] = ()
-    layers: tuple[TensorDifference, ...] = ()
+
+def verify_all(graph: IntegerGraph, forms: Sequence[Form], batches: Iterable[Batch]) -> tuple[Verification, ...]:
+    """Compare several artifacts with one run of the interpreter, batch by batch."""
+    found = [Verification(form.subject, 0, ()) for form in forms]
     for batch in batches:
-        differences = compare(run(graph, batch), execute(batch))
-        samples += len(batch[graph.inputs[0]])
-        tensors = tuple(a + b for a, b in zip(tensors, differences, strict=True)) if tensors else differences
-        if trace is not None and not layers and any(one.differing for one in differences):
-            layers = compare(_results(graph, batch), trace(batch))
-    return Verification(subject, samples, tensors, layers)
+        expected = run(graph, batch)
+        found = [_with_batch(one, graph, form, batch, expected) for one, form in zip(found, forms, strict=True)]
+    return tuple(found)
+
+
+def _with_batch(
+    found: Verification, graph: IntegerGraph, form: Form, batch: Batch, expected: Mapping[str, IntegerArray]
+) -> Verification:
+    differences = compare(expected, form.execute(batch))
+    layers = found.layers
+    if form.trace is not None and not layers and any(one.differing for one in differences):
+        layers = compare(_results(graph, batch), form.trace(batch))
+    summed = tuple(a + b for a, b in zip(found.tensors, differences, strict=True)) if found.samples else differences
+    return Verification(found.subject, found.samples + len(batch[graph.inputs[0]]), summed, layers)
 
 
 def verify_integer_onnx(
@@ -156,12 +176,17 @@ def verify_integer_onnx(
     """
     loaded = read_model(model) if isinstance(model, Path) else model
     subject = model.name if isinstance(model, Path) else "integer.onnx"
+    return verify_all(graph, [integer_onnx(graph, loaded, subject, threads)], batches)[0]
+
+
+def integer_onnx(graph: IntegerGraph, model: onnx.ModelProto, subject: str = "integer.onnx", threads: int = 0) -> Form:
+    """`integer.onnx` in ONNX Runtime, which can show what is within."""
 
     def trace(batch: Batch) -> Mapping[str, IntegerArray]:
         results = [operation.output for operation in graph]
-        return _executor(FloatSession(loaded, results, threads=threads))(batch)
+        return _executor(FloatSession(model, results, threads=threads))(batch)
 
-    return verify(subject, graph, _executor(FloatSession(loaded, threads=threads)), batches, trace)
+    return Form(subject, _executor(FloatSession(model, threads=threads)), trace)
 
 
 def _executor(session: FloatSession) -> Executor:
