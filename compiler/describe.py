@@ -16,7 +16,7 @@ from bitsmith.ir.integer import IntegerGraph
 from bitsmith.manifest import FORMAT, file_sha256
 from bitsmith.measure import Distance, macs_in_all, sizes
 from bitsmith.module import Module
-from bitsmith.verification import Checked
+from bitsmith.verification import Check
 
 PACKAGES = ("bitsmith", "numpy", "onnx", "onnxruntime")
 """Whose versions decide what a compile gives."""
@@ -28,7 +28,7 @@ def describe(
     model: Path,
     pipeline: str,
     records: Sequence[Record],
-    verified: Sequence[Checked],
+    verified: Sequence[Check],
     distance: Distance | None,
 ) -> dict[str, Any]:
     """The manifest, less the hashes of the files. No times and no folders are in it."""

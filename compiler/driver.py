@@ -15,7 +15,7 @@ from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
 from bitsmith.dataset import Dataset
 from bitsmith.describe import describe
 from bitsmith.errors import PipelineError
-from bitsmith.execution.batches import vectors
+from bitsmith.execution.batches import in_batches, vectors
 from bitsmith.execution.export import to_onnx
 from bitsmith.execution.interpreter import run_batched
 from bitsmith.execution.reals import quantize_inputs
@@ -33,7 +33,7 @@ from bitsmith.progress import Progress, silent
 from bitsmith.recipe import Recipe
 from bitsmith.report import render
 from bitsmith.target import Target, load_target
-from bitsmith.verification import verify_forms
+from bitsmith.verification import BATCH, Forms
 
 MADE_UP, FROM_DATA = 16, 16
 """Test vectors: samples that try the corners of the input's type, and calibration samples."""
@@ -129,7 +129,9 @@ def _write(
     outputs = run_batched(integer, inputs)
     write_vectors(folder / VECTORS, inputs, outputs)
     backend.emit(integer, module.target, folder)
-    verified = verify_forms(integer, exported, backend, folder, inputs, outputs, module.progress)
+    forms = Forms(integer, exported, backend, folder)
+    samples = len(next(iter(inputs.values())))
+    verified = forms.check(in_batches(inputs, BATCH), "the test vectors", samples, module.progress)
     measured = sqnr(original, integer, exported, module.calibration, module.progress)
     manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured)
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")

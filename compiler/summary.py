@@ -41,13 +41,13 @@ def _widest(manifest: Mapping[str, Any]) -> str:
 
 def verification_line(one: Mapping[str, Any]) -> str:
     """One comparison in a line: which form, how many elements differ, by how much, and where it starts."""
-    count = f"{thousands(one['differing'])} of {thousands(one['elements'])} outputs differ"
-    text = f"{one['form']}: {count} on {one['samples']} samples of {one['data']}"
+    count = f"{thousands(one['differing'])} of {thousands(one['total'])} outputs differ"
+    text = f"{one['subject']}: {count} on {thousands(one['samples'])} samples of {one['data']}"
     if not one["differing"]:
         return paint(text, "green")
     text += f", by at most {one['largest']} step{'s' * (one['largest'] > 1)}"
-    text += f"; first in {one['first']}" if one["first"] else ""
-    return paint(text + ", and none may", "red") if one["exact"] else text
+    text += f"; first in {one['first_layer_that_differs']}"
+    return paint(text + ", and none may", "red") if one["must_be_equal"] else text
 
 
 def _next(manifest: Mapping[str, Any], folder: Path) -> Iterator[str]:

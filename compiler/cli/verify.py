@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     data = None if options.data is None else Path(options.data)
     found = verify(Path(options.folder), data, progress=progress_for(options))
     lines = [paint(f"altered: {line}", "red") for line in found.damage]
-    lines += [verification_line(one.to_json()) for one in found.checked]
+    lines += [verification_line(one.to_json()) for one in found.checks]
     if not found.damage:
         lines.insert(0, paint(f"files: all {found.files} as the manifest says", "green"))
     lines.append(paint("verified", "green") if found.passed else paint("not verified", "red"))

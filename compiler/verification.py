@@ -1,0 +1,146 @@
+"""`bitsmith verify`: the files against the manifest, and each executable form against the integer reference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import onnx
+
+from bitsmith.artifact import INTEGER_MODEL, VECTORS, Artifact, load
+from bitsmith.backend import Backend
+from bitsmith.dataset import Dataset
+from bitsmith.errors import ArtifactError
+from bitsmith.execution.batches import Batch, in_batches
+from bitsmith.execution.reals import quantize_inputs
+from bitsmith.execution.verify import Form, Verification, integer_onnx, verify_all
+from bitsmith.ir.formats import IntegerArray
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.progress import Progress, silent
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Check:
+    """One form held to the interpreter on some samples.
+
+    data: which samples. must_be_equal: whether a single difference is a failure.
+    """
+
+    data: str
+    must_be_equal: bool
+    found: Verification
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differs that must not."""
+        return self.found.exact or (not self.must_be_equal and self.found.total > 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; see `Verification`."""
+        return {"data": self.data, "must_be_equal": self.must_be_equal, **self.found.to_json()}
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` found: files that are not what the manifest says, and a check per form and data."""
+
+    files: int
+    damage: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every file is what it was and every check passed."""
+        return not self.damage and all(check.passed for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "passed": self.passed,
+            "files": self.files,
+            "damage": list(self.damage),
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+def verify(
+    folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None, *, progress: Progress = silent
+) -> Verified:
+    """Hold a compiled folder to its manifest, and what is in it to the integer reference.
+
+    The interpreter runs the graph of `integer.onnx` on the test vectors, and on the samples of `data` if given.
+    What it makes of the vectors must be what is stored; `integer.onnx` in ONNX Runtime must be equal to it in
+    every element, and so must the backend's own files, unless the backend says that it rounds otherwise.
+    Raises ArtifactError for a folder that bitsmith did not write, DataError for data that does not fit.
+    """
+    artifact = load(folder)
+    damage = artifact.damage()
+    try:
+        checks = tuple(_checks(artifact, data, progress))
+    except ArtifactError as fault:
+        if not damage:
+            raise
+        # An altered file that cannot be run either: that it is altered says it all.
+        return Verified(len(artifact.manifest["files"]), (*damage, str(fault)), ())
+    return Verified(len(artifact.manifest["files"]), tuple(damage), checks)
+
+
+def _checks(artifact: Artifact, data: str | os.PathLike[str] | None, progress: Progress) -> Iterator[Check]:
+    graph = artifact.graph
+    inputs, stored = artifact.vectors()
+    forms = Forms(graph, artifact.integer_model, artifact.backend, artifact.folder)
+    yield stored_vectors(graph, stored, inputs)
+    yield from forms.check(in_batches(inputs, BATCH), "the test vectors", _samples(inputs), progress)
+    if data is not None:
+        dataset = Dataset.open(data, {name: graph.values[name].shape for name in graph.inputs})
+        batches = (quantize_inputs(graph, batch) for batch in dataset.batches(BATCH))
+        yield from forms.check(batches, Path(data).name, len(dataset), progress)
+
+
+def stored_vectors(
+    graph: IntegerGraph, stored: Mapping[str, IntegerArray], inputs: Mapping[str, IntegerArray]
+) -> Check:
+    """The outputs in vectors.npz against what the interpreter makes of its inputs."""
+    position = 0
+
+    def read(batch: Batch) -> Mapping[str, IntegerArray]:
+        nonlocal position
+        start, position = position, position + len(batch[graph.inputs[0]])
+        return {name: array[start:position] for name, array in stored.items()}
+
+    (found,) = verify_all(graph, [Form(VECTORS, read)], in_batches(inputs, BATCH))
+    return Check("the test vectors", True, found)
+
+
+class Forms:
+    """The executable forms of a graph: `integer.onnx`, and what its backend wrote."""
+
+    def __init__(self, graph: IntegerGraph, model: onnx.ModelProto, backend: Backend, folder: Path) -> None:
+        self._graph = graph
+
+        def run_backend(batch: Batch) -> Mapping[str, IntegerArray]:
+            return cast(Mapping[str, IntegerArray], backend.run(graph, folder, batch))
+
+        self._forms = [integer_onnx(graph, model, INTEGER_MODEL), Form(backend.name, run_backend)]
+        self._exact = [True, backend.exact]
+
+    def check(self, batches: Iterable[Batch], data: str, samples: int, progress: Progress) -> list[Check]:
+        """Hold each form to one run of the interpreter over `samples` samples, which errors and reports call `data`."""
+        found = verify_all(self._graph, self._forms, self._counted(batches, data, samples, progress))
+        return [Check(data, exact, one) for exact, one in zip(self._exact, found, strict=True)]
+
+    def _counted(self, batches: Iterable[Batch], data: str, samples: int, progress: Progress) -> Iterator[Batch]:
+        done = 0
+        for batch in batches:
+            yield batch
+            done += _samples(batch)
+            progress(f"verify on {data}", done, samples)
+
+
+def _samples(batch: Mapping[str, IntegerArray]) -> int:
+    return len(next(iter(batch.values())))
