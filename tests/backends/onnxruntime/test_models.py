@@ -18,7 +18,7 @@ from bitsmith.ir.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.target import Target
-from tests.backends.onnxruntime.test_operations import PIPELINE
+from tests.integration.test_ops import PIPELINE
 
 
 def integer_graph(model: Path, x: np.ndarray) -> IntegerGraph:  # type: ignore[type-arg]

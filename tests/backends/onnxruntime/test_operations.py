@@ -14,12 +14,10 @@ from bitsmith.execution.batches import vectors
 from bitsmith.ir.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
-from bitsmith.pipelines import NORMALISE
 from bitsmith.target import Target
 from tests.backends.onnxruntime.agreement import assert_agrees
 from tests.integration.onnx_cases import CASES
-
-PIPELINE = f"{NORMALISE},calibrate,quantize-activations{{observer=min-max}},quantize-weights,integerize"
+from tests.integration.test_ops import PIPELINE
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
