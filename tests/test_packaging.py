@@ -35,13 +35,9 @@ def sources(repository: Path, *folders: str) -> Iterator[tuple[Path, str]]:
                 yield path, f"{FOLDERS[folder].replace('.', '/')}/{inside}"
 
 
-def test_declared_packages_are_the_folders_on_disk(
-    repository: Path, setuptools_table: dict[str, Any]
-) -> None:
+def test_declared_packages_are_the_folders_on_disk(repository: Path, setuptools_table: dict[str, Any]) -> None:
     on_disk = {
-        str(Path(inside).parent).replace("/", ".")
-        for path, inside in sources(repository)
-        if path.suffix == ".py"
+        str(Path(inside).parent).replace("/", ".") for path, inside in sources(repository) if path.suffix == ".py"
     }
     assert sorted(setuptools_table["packages"]) == sorted(on_disk)
 

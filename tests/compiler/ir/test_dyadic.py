@@ -27,7 +27,7 @@ def test_every_multiplier_is_nearest_over_the_shared_shift(ratios: list[float], 
 
 @given(st.floats(2.0**-31, 2.0**29))
 def test_the_largest_ratio_gets_all_the_bits(ratio: float) -> None:
-    multipliers, shift = dyadic([ratio, ratio / 1000])
+    multipliers, _ = dyadic([ratio, ratio / 1000])
     assert 1 << 30 <= multipliers[0] < 1 << 31
 
 
