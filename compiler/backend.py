@@ -51,3 +51,10 @@ class Backend(ABC):
     @abstractmethod
     def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
         """Run the emitted artifact on one batch of the graph's integer inputs; returns its integer outputs."""
+
+    def trace(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]] | None:
+        """What every operation makes in the artifact, as integers by value; None where that cannot be seen.
+
+        Asked to find the first layer that differs.
+        """
+        return None

@@ -35,8 +35,8 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _widest(manifest: Mapping[str, Any]) -> str:
-    bits = [layer["accumulator_bits"] for layer in manifest["layers"] if layer["accumulator_bits"]]
-    return f"accumulators of {max(bits)} bits at most" if bits else "no accumulators"
+    bits = [layer["accumulator_bits"] for layer in manifest["layers"] if layer["macs"]]
+    return f"in accumulators of {max(bits)} bits at most" if bits else "none of them by weights"
 
 
 def verification_line(one: Mapping[str, Any]) -> str:

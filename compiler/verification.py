@@ -126,7 +126,10 @@ class Forms:
         def run_backend(batch: Batch) -> Mapping[str, IntegerArray]:
             return cast(Mapping[str, IntegerArray], backend.run(graph, folder, batch))
 
-        self._forms = [integer_onnx(graph, model, INTEGER_MODEL), Form(backend.name, run_backend)]
+        def trace_backend(batch: Batch) -> Mapping[str, IntegerArray] | None:
+            return cast(Mapping[str, IntegerArray] | None, backend.trace(graph, folder, batch))
+
+        self._forms = [integer_onnx(graph, model, INTEGER_MODEL), Form(backend.name, run_backend, trace_backend)]
         self._exact = [True, backend.exact]
 
     def check(self, batches: Iterable[Batch], data: str, samples: int, progress: Progress) -> list[Check]:

@@ -31,7 +31,7 @@ from bitsmith.backend import Arrays, Backend, Refusal
 from bitsmith.backends.onnxruntime.capabilities import refusals
 from bitsmith.backends.onnxruntime.emit import FILE, build_model, serialize
 from bitsmith.backends.onnxruntime.processor import session_options
-from bitsmith.backends.onnxruntime.verify import float_compute_nodes, optimize, run_integers
+from bitsmith.backends.onnxruntime.verify import float_compute_nodes, optimize, run_integers, trace_integers
 from bitsmith.errors import ArtifactError, VerificationError
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
@@ -71,3 +71,7 @@ class OnnxRuntimeBackend(Backend):
         except OSError as fault:
             raise ArtifactError(f"cannot be read ({fault})", where=str(path), fix="Compile the model again.") from fault
         return run_integers(graph, serialized, inputs)
+
+    def trace(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+        """What every operation makes on a batch of integers, in the model built again with all of it in sight."""
+        return trace_integers(graph, inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx
+from onnx import TensorProto, helper
 
 from bitsmith.backends.onnxruntime.lower import lower
 from bitsmith.backends.onnxruntime.writer import Writer
@@ -18,6 +19,24 @@ def build_model(graph: IntegerGraph) -> onnx.ModelProto:
     stands on; between two roundings stand the float ops that ORT has integer kernels for. What is left to the
     host (a Softmax) is appended in float.
     """
+    return _written(graph).model()
+
+
+def build_traced_model(graph: IntegerGraph) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """The same model with the uint8 tensor of every operation's result as an output too; and their names by value.
+
+    ORT fuses the same ops: what rounds at the end of a fused op is such a tensor.
+    """
+    writer = _written(graph)
+    model = writer.model()
+    tensors = {operation.output: writer.integers(operation.output) for operation in graph}
+    model.graph.output.extend(
+        helper.make_tensor_value_info(tensor, TensorProto.UINT8, None) for tensor in dict.fromkeys(tensors.values())
+    )
+    return model, tensors
+
+
+def _written(graph: IntegerGraph) -> Writer:
     writer = Writer(graph)
     for name in graph.inputs:
         writer.quantize(name, name)
@@ -30,7 +49,7 @@ def build_model(graph: IntegerGraph) -> onnx.ModelProto:
         for position, step in enumerate(steps, start=1):
             made = name if position == len(steps) else None
             tensor = writer.node(step.op, [tensor], f"{name}_{step.op}", made, **dict(step.attributes))
-    return writer.model()
+    return writer
 
 
 def serialize(model: onnx.ModelProto) -> bytes:

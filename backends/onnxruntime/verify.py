@@ -13,8 +13,9 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 
 from bitsmith.backend import Arrays
+from bitsmith.backends.onnxruntime.emit import build_traced_model, serialize
 from bitsmith.backends.onnxruntime.processor import session_options
-from bitsmith.backends.onnxruntime.writer import float_value
+from bitsmith.backends.onnxruntime.writer import float_value, offset
 from bitsmith.errors import ArtifactError
 from bitsmith.execution.runtime import RUNTIME_ERRORS
 from bitsmith.ir.integer import IntegerGraph
@@ -70,6 +71,20 @@ def run_integers(graph: IntegerGraph, serialized: bytes, inputs: Arrays) -> dict
             fix="Compile the model again.",
         ) from fault
     return {name: graph.values[name].format.quantize(real) for name, real in zip(graph.outputs, results, strict=True)}
+
+
+def trace_integers(graph: IntegerGraph, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+    """The result of every operation in the QDQ model of `graph`, by value, as integers of its format."""
+    model, tensors = build_traced_model(graph)
+    reals = {name: graph.values[name].format.dequantize(inputs[name]) for name in graph.inputs}
+    session = onnxruntime.InferenceSession(serialize(model), session_options(), providers=["CPUExecutionProvider"])
+    shown = list(dict.fromkeys(tensors.values()))
+    held = dict(zip(shown, session.run(shown, reals), strict=True))
+    values = {name: graph.values[name] for name in tensors}
+    return {
+        name: (held[tensors[name]].astype(np.int64) + offset(value)).astype(value.format.type.storage)
+        for name, value in values.items()
+    }
 
 
 def _before_host(graph: IntegerGraph, serialized: bytes) -> tuple[bytes, list[str]]:

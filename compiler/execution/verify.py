@@ -19,6 +19,7 @@ from bitsmith.ir.integer import IntegerGraph
 from bitsmith.ir.onnx_file import read_model
 
 Executor = Callable[[Batch], Mapping[str, IntegerArray]]
+Tracer = Callable[[Batch], Mapping[str, IntegerArray] | None]
 
 
 @dataclass(frozen=True)
@@ -131,16 +132,16 @@ class Form:
     """One executable form of a graph.
 
     execute: runs it on a batch and gives its outputs, by name.
-    trace:   runs it and gives the result of every operation, where it can; asked at the first difference.
+    trace:   runs it and gives the result of every operation, or None where it cannot; asked at a difference.
     """
 
     subject: str
     execute: Executor
-    trace: Executor | None = None
+    trace: Tracer | None = None
 
 
 def verify(
-    subject: str, graph: IntegerGraph, execute: Executor, batches: Iterable[Batch], trace: Executor | None = None
+    subject: str, graph: IntegerGraph, execute: Executor, batches: Iterable[Batch], trace: Tracer | None = None
 ) -> Verification:
     """Compare one artifact with the interpreter on batches of integer inputs; see `Form`."""
     return verify_all(graph, [Form(subject, execute, trace)], batches)[0]
@@ -161,7 +162,8 @@ def _with_batch(
     differences = compare(expected, form.execute(batch))
     layers = found.layers
     if form.trace is not None and not layers and any(one.differing for one in differences):
-        layers = compare(_results(graph, batch), form.trace(batch))
+        traced = form.trace(batch)
+        layers = () if traced is None else compare(_results(graph, batch), traced)
     summed = tuple(a + b for a, b in zip(found.tensors, differences, strict=True)) if found.samples else differences
     return Verification(found.subject, found.samples + len(batch[graph.inputs[0]]), summed, layers)
 

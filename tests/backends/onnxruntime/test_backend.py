@@ -25,7 +25,7 @@ from bitsmith.backends.onnxruntime.emit import FILE
 from bitsmith.errors import ArtifactError, VerificationError
 from bitsmith.execution.batches import vectors
 from bitsmith.execution.interpreter import run
-from bitsmith.ir.integer import HostOperation, IntegerGraph, Reshape
+from bitsmith.ir.integer import HostOperation, IntegerGraph, Reshape, Value
 from bitsmith.target import Target, load_target
 from tests.backends.onnxruntime.agreement import assert_agrees
 from tests.backends.onnxruntime.graphs import X, Y, conv, linear, one
@@ -163,3 +163,22 @@ def test_a_target_that_asks_for_wider_integers_is_refused() -> None:
     assert [str(refusal).split(":")[0] for refusal in refusals] == ["target wide", "target wide"]
     assert ["16-bit weights" in refusals[0].reason, "16-bit activations" in refusals[1].reason] == [True, True]
     assert BACKEND.refusals(graph, load_target("onnxruntime")) == []  # type: ignore[arg-type]
+
+
+def test_a_trace_shows_the_result_of_every_operation(tmp_path: Path) -> None:
+    first = conv((6, 6))
+    flat = Value("z", (6 * 6 * 6,), first.values["y"].format)
+    graph = IntegerGraph(
+        "two", {**first.values, "z": flat}, ("x",), ("z",), (*first.operations, Reshape("flatten", ("y",), "z"))
+    )
+    BACKEND.emit(graph, TARGET, tmp_path)
+    inputs = vectors(graph, 64, seed=0)
+    traced = BACKEND.trace(graph, tmp_path, inputs)
+    expected = run(graph, inputs, keep=True)
+    assert list(traced) == [operation.output for operation in graph]
+    for name, integers in traced.items():
+        assert integers.dtype == expected[name].dtype
+        # A result on a tie, or within rounding error of one, may fall the other way.
+        assert np.abs(integers.astype(int) - expected[name].astype(int)).max() <= 1
+    for name, integers in BACKEND.run(graph, tmp_path, inputs).items():
+        assert np.array_equal(traced[name], integers)
