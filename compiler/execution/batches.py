@@ -31,7 +31,7 @@ def checked_inputs(graph: IntegerGraph, inputs: Mapping[str, IntegerArray]) -> B
         array, value = inputs[name], graph.values[name]
         kind = value.format.type
         if array.dtype != kind.storage or array.shape != (*samples, *value.shape):
-            dimensions = ", ".join(map(str, [*samples, *value.shape])) if samples else "samples, ..."
+            dimensions = ", ".join(map(str, [*(samples or ["samples"]), *value.shape]))
             raise DataError(
                 f"is {array.dtype} of shape {list(array.shape)}",
                 where=f"input {name}",

@@ -15,10 +15,11 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bitsmith.errors import ArtifactError, InternalError
+from bitsmith.errors import ArtifactError, InternalError, UnsupportedError
 from bitsmith.execution import serial
 from bitsmith.execution.calls import Call, call
-from bitsmith.execution.functions import DOMAIN, DOMAIN_VERSION, OPSET, functions
+from bitsmith.execution.function_texts import DOMAIN
+from bitsmith.execution.functions import DOMAIN_VERSION, OPSET, functions
 from bitsmith.ir.integer import IntegerGraph, Operation, Value
 from bitsmith.ir.validate import validate
 
@@ -70,7 +71,7 @@ def from_onnx(model: onnx.ModelProto) -> IntegerGraph:
     try:
         graph = serial.read(data, dict(_arrays(model, where)))
         expected = to_onnx(graph)
-    except InternalError as broken:
+    except (InternalError, UnsupportedError) as broken:
         raise _altered(f"holds a graph that breaks a rule: {broken}", where) from broken
     if expected.graph != model.graph:
         raise _altered("has nodes or tensors that its graph does not say", where)

@@ -31,6 +31,7 @@ KINDS: dict[str, type[Operation]] = {
     if isinstance(kind, type) and issubclass(kind, Operation) and kind is not Operation
 }
 ARRAY, KIND = "array", "kind"
+INFINITIES = ("inf", "-inf")
 INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -76,7 +77,7 @@ def _write(hint: Any, record: Any, path: str, keep: Callable[[str, IntegerArray]
         kind: Any = type(record)
         items = _fields(kind).items()
         return start | {name: _write(one, getattr(record, name), f"{prefix}{name}", keep) for name, one in items}
-    return hint(record)
+    return _write_plain(hint, record)
 
 
 def _read(hint: Any, data: Any, path: str, arrays: Mapping[str, IntegerArray]) -> Any:
@@ -136,7 +137,16 @@ def _each(arguments: tuple[Any, ...], length: int) -> tuple[Any, ...]:
     return (arguments[0],) * length if arguments[-1] is Ellipsis else arguments
 
 
+def _write_plain(hint: Any, record: Any) -> Any:
+    """A number or text as JSON has it, which knows no infinity."""
+    if hint is float and math.isinf(record):
+        return str(float(record))
+    return hint(record)
+
+
 def _plain(hint: type[Any], data: Any, path: str) -> Any:
+    if hint is float and isinstance(data, str) and data in INFINITIES:
+        return float(data)
     found = _typed(data, hint, path)
     if hint is int and found not in INT64:
         raise _damaged(f"is {found}, beyond 64 bits", path)

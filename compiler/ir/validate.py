@@ -34,7 +34,7 @@ from bitsmith.ir.integer import (
     Transpose,
     Value,
 )
-from bitsmith.ir.shapes import output_shape, windows
+from bitsmith.ir.shapes import output_shape
 
 Problems = Iterator[str]
 
@@ -159,16 +159,15 @@ def _average_pool(operation: AveragePool, x: Value, result: Value) -> Problems:
 
 @_rules.register
 def _max_pool(operation: MaxPool, x: Value, result: Value) -> Problems:
-    rank, space = len(x.shape) - 1, x.shape[1:]
+    rank = len(x.shape) - 1
     yield from _window(operation.kernel, operation.strides, operation.pads, operation.dilations, rank)
-    if any(pad >= size for pad, size in zip(operation.pads, operation.kernel * 2, strict=True)):
-        yield f"pads by {operation.pads}, not less than its kernel {operation.kernel}"
-    count = windows(space, operation.kernel, operation.strides, operation.pads, operation.dilations)
-    for axis, size in enumerate(space):
-        first = operation.strides[axis] * np.arange(count[axis])[:, None] - operation.pads[axis]
-        taps = first + operation.dilations[axis] * np.arange(operation.kernel[axis])
-        if not ((taps >= 0) & (taps < size)).any(axis=1).all():
-            yield "has a window of padding alone, which has no largest element"
+    # Windows of padding alone have no largest element. They need wide pads, or taps that step over all of x.
+    for axis, size in enumerate(x.shape[1:]):
+        pads = operation.pads[axis], operation.pads[rank + axis]
+        if max(pads) >= operation.kernel[axis]:
+            yield f"pads by {max(pads)}, not less than its kernel's {operation.kernel[axis]}"
+        if max(pads) > 0 and operation.dilations[axis] > size:
+            yield f"pads, and steps over all {size} elements of an axis"
 
 
 @_rules.register

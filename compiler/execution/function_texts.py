@@ -1,0 +1,328 @@
+"""What each operation of an integer graph is in ONNX: functions over standard integer ops, in ONNX's own syntax.
+
+Every `@name` in a body is an attribute of the function, every `bitsmith.Name` a call of another one. Types are
+numbers there, those of TensorProto: 1 float32, 2 uint8, 6 int32, 7 int64, 13 uint64.
+
+ConvInteger and MatMulInteger are fed unsigned bytes on both sides. For unsigned by signed bytes, processors
+without dot-product instructions add pairs of products in 16 bits that saturate, and ONNX Runtime lets them;
+unsigned by unsigned it widens first. So signed bytes move up by 128, and their zero points with them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+DOMAIN = "bitsmith"
+
+
+@dataclass(frozen=True)
+class Text:
+    """One function: the names of its inputs, what `y` is, and the body that makes it."""
+
+    inputs: str
+    meaning: str
+    body: str
+
+    @property
+    def attributes(self) -> list[str]:
+        """The attributes it takes, in the order of their first use."""
+        return list(dict.fromkeys(re.findall(r"@(\w+)", self.body)))
+
+    @property
+    def callees(self) -> list[str]:
+        """The functions it calls, in the order of their first use."""
+        return list(dict.fromkeys(re.findall(rf"\b{DOMAIN}\.(\w+)", self.body)))
+
+
+REQUANTIZE = """
+    y = bitsmith.Requantize <shift: int = @shift, zero_point: int = @zero_point, lowest: int = @lowest,
+        highest: int = @highest, type: int = @type> (accumulator, multiplier)
+"""
+
+# `sums` of `values` less the zero point times w8 less w8_zero, by an op on unsigned bytes.
+ONE_BYTE = """
+    zero = Constant <value_int: int = @x_zero_point> ()
+    x8 = bitsmith.Unsigned <signed: int = @x_signed> (values)
+    zero8 = bitsmith.Unsigned <signed: int = @x_signed> (zero)
+    sums = OP (x8, w8, zero8, w8_zero)
+"""
+
+# With values = 256 * high + low, and the zero point likewise, so that padding adds nothing to either sum.
+TWO_BYTES = """
+    zero = Constant <value_int: int = @x_zero_point> ()
+    x_low = bitsmith.LowByte (values)
+    x_high = bitsmith.HighByte <signed: int = @x_signed> (values)
+    zero_low = bitsmith.LowByte (zero)
+    zero_high = bitsmith.HighByte <signed: int = @x_signed> (zero)
+    sums_low = OP (x_low, w8, zero_low, w8_zero)
+    sums_high = OP (x_high, w8, zero_high, w8_zero)
+    wide_low = Cast <to = 7> (sums_low)
+    wide_high = Cast <to = 7> (sums_high)
+    place = Constant <value_int = 256> ()
+    scaled_high = Mul (wide_high, place)
+    wide = Add (scaled_high, wide_low)
+    sums = Cast <to = 6> (wide)
+"""
+
+UNSIGNED_WEIGHT = """
+    nothing = Constant <value_int = 0> ()
+    w8 = bitsmith.Unsigned <signed: int = @weight_signed> (WEIGHT)
+    w8_zero = bitsmith.Unsigned <signed: int = @weight_signed> (nothing)
+"""
+
+
+def _conv(sums: str) -> Text:
+    op = """ConvInteger <strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilations,
+        group: int = @groups>"""
+    body = f"""
+        values = Identity (x)
+        {UNSIGNED_WEIGHT.replace("WEIGHT", "weight")}
+        {sums.replace("OP", op)}
+        kernel = Shape <start = 2> (weight)
+        bias_per_channel = bitsmith.PerChannel (bias, kernel)
+        accumulator = Add (sums, bias_per_channel)
+        {REQUANTIZE}
+    """
+    return Text("x, weight, bias, multiplier", "requantize(bias + conv(x - x_zero_point, weight))", body)
+
+
+def _linear(sums: str) -> Text:
+    body = f"""
+        values = Identity (x)
+        columns = Transpose <perm = [1, 0]> (weight)
+        {UNSIGNED_WEIGHT.replace("WEIGHT", "columns")}
+        {sums.replace("OP", "MatMulInteger")}
+        accumulator = Add (sums, bias)
+        {REQUANTIZE}
+    """
+    return Text("x, weight, bias, multiplier", "requantize(bias + (x - x_zero_point) weight^T)", body)
+
+
+def _average_pool(sums: str) -> Text:
+    # A convolution with ones, each channel a sample of its own. In Reshape, 0 keeps the size of an axis.
+    op = "ConvInteger <strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilations>"
+    body = f"""
+        kernel = Constant <value_ints: ints = @kernel> ()
+        same = Sub (kernel, kernel)
+        any_one = Constant <value_ints = [-1, 1]> ()
+        one_channel = Concat <axis = 0> (any_one, same)
+        values = Reshape (x, one_channel)
+        one_one = Constant <value_ints = [1, 1]> ()
+        window = Concat <axis = 0> (one_one, kernel)
+        w8 = ConstantOfShape <value = uint8[1] {{1}}> (window)
+        w8_zero = Constant <value = uint8 {{0}}> ()
+        {sums.replace("OP", op)}
+        batch_channels = Shape <start = 0, end = 2> (x)
+        space = Shape <start = 2> (sums)
+        shape = Concat <axis = 0> (batch_channels, space)
+        accumulator = Reshape (sums, shape)
+        {REQUANTIZE}
+    """
+    return Text("x, multiplier", "requantize(sum of x - x_zero_point over each window)", body)
+
+
+def _concat(count: int) -> Text:
+    inputs = ", ".join(f"x{i}" for i in range(count))
+    return Text(inputs, "the inputs side by side", f"y = Concat <axis: int = @axis> ({inputs})")
+
+
+def _resize(rank: int) -> Text:
+    steps = "".join(
+        f"indices{axis} = Constant <value_ints: ints = @indices{axis}> ()\n"
+        f"x{axis + 1} = Gather <axis = {axis + 1}> (x{axis}, indices{axis})\n"
+        for axis in range(rank)
+    )
+    return Text("x0", "the elements at these indices of each axis", f"{steps} y = Identity (x{rank})")
+
+
+MAX_POOL = """MaxPool <kernel_shape: ints = @kernel, strides: ints = @strides, pads: ints = @pads,
+    dilations: ints = @dilations>"""
+
+FUNCTIONS = {
+    "Conv": _conv(ONE_BYTE),
+    "ConvWide": _conv(TWO_BYTES),
+    "Linear": _linear(ONE_BYTE),
+    "LinearWide": _linear(TWO_BYTES),
+    "AveragePool": _average_pool(ONE_BYTE),
+    "AveragePoolWide": _average_pool(TWO_BYTES),
+    "Add": Text(
+        "a, b, multiplier",
+        "requantize((a - a_zero_point) * a_multiplier + (b - b_zero_point) * b_multiplier)",
+        f"""
+        a_centred = bitsmith.Centred <zero_point: int = @a_zero_point> (a)
+        b_centred = bitsmith.Centred <zero_point: int = @b_zero_point> (b)
+        a_multiplier = Constant <value_int: int = @a_multiplier> ()
+        b_multiplier = Constant <value_int: int = @b_multiplier> ()
+        a_scaled = Mul (a_centred, a_multiplier)
+        b_scaled = Mul (b_centred, b_multiplier)
+        accumulator = Add (a_scaled, b_scaled)
+        {REQUANTIZE}
+        """,
+    ),
+    "Mul": Text(
+        "a, b, multiplier",
+        "requantize((a - a_zero_point) * (b - b_zero_point))",
+        f"""
+        a_centred = bitsmith.Centred <zero_point: int = @a_zero_point> (a)
+        b_centred = bitsmith.Centred <zero_point: int = @b_zero_point> (b)
+        accumulator = Mul (a_centred, b_centred)
+        {REQUANTIZE}
+        """,
+    ),
+    "MaxPool": Text("x", "the largest element of each window", f"y = {MAX_POOL} (x)"),
+    "MaxPoolWide": Text(
+        "x",
+        # ONNX has no MaxPool of 16-bit integers.
+        "the largest element of each window, by way of float32, which holds every 16-bit integer",
+        f"""
+        exact = Cast <to = 1> (x)
+        largest = {MAX_POOL} (exact)
+        y = Cast <to: int = @type> (largest)
+        """,
+    ),
+    "Table": Text(
+        "x, entries",
+        "entries[0][x - lowest_x]",
+        """
+        index = bitsmith.Centred <zero_point: int = @lowest_x> (x)
+        any = Constant <value_ints = [-1]> ()
+        row = Reshape (entries, any)
+        y = Gather <axis = 0> (row, index)
+        """,
+    ),
+    "TablePerChannel": Text(
+        "x, entries",
+        "entries[channel][x - lowest_x]",
+        """
+        index = bitsmith.Centred <zero_point: int = @lowest_x> (x)
+        zero = Constant <value_int = 0> ()
+        one = Constant <value_int = 1> ()
+        any = Constant <value_ints = [-1]> ()
+        count = Shape <start = 0, end = 1> (entries)
+        width = Shape <start = 1, end = 2> (entries)
+        channels = Squeeze (count)
+        channel = Range (zero, channels, one)
+        first = Mul (channel, width)
+        space = Shape <start = 2> (x)
+        first_per_channel = bitsmith.PerChannel (first, space)
+        place = Add (index, first_per_channel)
+        rows = Reshape (entries, any)
+        y = Gather <axis = 0> (rows, place)
+        """,
+    ),
+    "Reshape": Text(
+        "x",
+        "the same elements in another shape",
+        """
+        shape = Constant <value_ints: ints = @shape> ()
+        y = Reshape (x, shape)
+        """,
+    ),
+    "Transpose": Text("x", "the axes in another order", "y = Transpose <perm: ints = @permutation> (x)"),
+    "Slice": Text(
+        "x",
+        "every step-th element from start to end along each axis",
+        """
+        starts = Constant <value_ints: ints = @starts> ()
+        ends = Constant <value_ints: ints = @ends> ()
+        axes = Constant <value_ints: ints = @axes> ()
+        steps = Constant <value_ints: ints = @steps> ()
+        y = Slice (x, starts, ends, axes, steps)
+        """,
+    ),
+    "Pad": Text(
+        "x",
+        # ONNX Runtime has no Pad of 16-bit integers.
+        "value around x, by way of int32",
+        """
+        pads = Constant <value_ints: ints = @pads> ()
+        filler = Constant <value_int: int = @value> ()
+        filler32 = Cast <to = 6> (filler)
+        x32 = Cast <to = 6> (x)
+        padded = Pad (x32, pads, filler32)
+        y = Cast <to: int = @type> (padded)
+        """,
+    ),
+    "Requantize": Text(
+        "accumulator, multiplier",
+        "clamp(((accumulator * multiplier + 2^(shift - 1)) >> shift) + zero_point, lowest, highest)",
+        # The shift rounds down, negative numbers too: Mod takes the sign of the divisor.
+        """
+        one = Constant <value = uint64 {1}> ()
+        shift = Constant <value_int: int = @shift> ()
+        places = Cast <to = 13> (shift)
+        power = BitShift <direction = "LEFT"> (one, places)
+        step = Cast <to = 7> (power)
+        two = Constant <value_int = 2> ()
+        half = Div (step, two)
+        wide = Cast <to = 7> (accumulator)
+        product = Mul (wide, multiplier)
+        raised = Add (product, half)
+        remainder = Mod (raised, step)
+        whole = Sub (raised, remainder)
+        shifted = Div (whole, step)
+        zero_point = Constant <value_int: int = @zero_point> ()
+        moved = Add (shifted, zero_point)
+        lowest = Constant <value_int: int = @lowest> ()
+        highest = Constant <value_int: int = @highest> ()
+        clamped = Clip (moved, lowest, highest)
+        y = Cast <to: int = @type> (clamped)
+        """,
+    ),
+    "Centred": Text(
+        "x",
+        "x - zero_point as int64",
+        """
+        wide = Cast <to = 7> (x)
+        zero_point = Constant <value_int: int = @zero_point> ()
+        y = Sub (wide, zero_point)
+        """,
+    ),
+    "Unsigned": Text(
+        "x",
+        "the byte x as uint8, plus 128 if it is signed",
+        """
+        signed = Constant <value_int: int = @signed> ()
+        half = Constant <value_int = 128> ()
+        offset = Mul (signed, half)
+        flipped = Cast <to = 2> (offset)
+        byte = Cast <to = 2> (x)
+        y = BitwiseXor (byte, flipped)
+        """,
+    ),
+    "LowByte": Text(
+        "x",
+        "x mod 256 as uint8",
+        """
+        wide = Cast <to = 7> (x)
+        place = Constant <value_int = 256> ()
+        low = Mod (wide, place)
+        y = Cast <to = 2> (low)
+        """,
+    ),
+    "HighByte": Text(
+        "x",
+        "x div 256, rounded down, as uint8, plus 128 if it is signed",
+        """
+        wide = Cast <to = 7> (x)
+        place = Constant <value_int = 256> ()
+        low = Mod (wide, place)
+        rest = Sub (wide, low)
+        high = Div (rest, place)
+        y = bitsmith.Unsigned <signed: int = @signed> (high)
+        """,
+    ),
+    "PerChannel": Text(
+        "vector, space",
+        "one element a channel, in a shape that broadcasts over as many spatial axes as `space` has sizes",
+        """
+        channels = Constant <value_ints = [-1]> ()
+        ones = Div (space, space)
+        shape = Concat <axis = 0> (channels, ones)
+        y = Reshape (vector, shape)
+        """,
+    ),
+}
+
+FAMILIES = {"Concat": _concat, "Resize": _resize}
