@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +62,11 @@ class Artifact:
         backend: Backend = registry.find(registry.BACKENDS, name)()
         return backend
 
+    @property
+    def backend_files(self) -> str:
+        """How results call what the backend wrote: the name of its one file, or else the backend's own."""
+        return called(list(self.manifest.get("backend_files", [])), self.backend)
+
     def damage(self) -> list[str]:
         """What differs between the files in the folder and those in the manifest: a line each."""
         listed, found = dict(self.manifest["files"]), file_hashes(self.folder)
@@ -100,6 +105,11 @@ def write_vectors(path: Path, inputs: Mapping[str, npt.NDArray[Any]], outputs: M
             # Its date is 1980, not now. Stored as it is: what a compressor makes depends on its version.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 npy.write_array(member, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+
+
+def called(files: Sequence[str], backend: Backend) -> str:
+    """The name of what a backend wrote: of its one file, or its own."""
+    return files[0] if len(files) == 1 else backend.name
 
 
 def _difference(listed: str | None, found: str | None) -> str:

@@ -41,6 +41,7 @@ class Record:
             "pass": str(self.one),
             "made": len(self.changes.made),
             "refused": [{"where": where, "reason": reason} for where, reason in self.changes.refused],
+            "notes": list(self.changes.notes),
         }
 
 

@@ -7,6 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import onnx
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
 from bitsmith.callbacks import Record
 from bitsmith.dataset import Dataset
 from bitsmith.figures import layers
@@ -36,7 +39,12 @@ def describe(
     return {
         "format": FORMAT,
         "versions": {name: version(name) for name in PACKAGES},
-        "model": {"name": graph.name, "file": model.name, "sha256": file_sha256(model)},
+        "model": {
+            "name": graph.name,
+            "file": model.name,
+            "sha256": file_sha256(model),
+            "external_data": external_data(model),
+        },
         "calibration": _data(module.calibration),
         "target": module.target.to_json(),
         "pipeline": pipeline,
@@ -55,6 +63,13 @@ def describe(
         "weights": _weights(graph),
         "passes": [record.to_json() for record in records],
     }
+
+
+def external_data(model: Path) -> dict[str, str]:
+    """The SHA-256 of each file that an ONNX model keeps weights in, by its place beside the model."""
+    tensors = onnx.load(model, load_external_data=False).graph.initializer
+    files = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
+    return {file: file_sha256(model.parent / file) for file in sorted(files)}
 
 
 def _data(data: Dataset | None) -> dict[str, Any] | None:

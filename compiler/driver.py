@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.artifact import INTEGER_MODEL, REPORT, VECTORS, Artifact, load, write_vectors
+from bitsmith.artifact import INTEGER_MODEL, REPORT, VECTORS, Artifact, called, load, write_vectors
 from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
 from bitsmith.dataset import Dataset
 from bitsmith.describe import describe
-from bitsmith.errors import PipelineError
+from bitsmith.errors import PipelineError, VerificationError
 from bitsmith.execution.batches import in_batches, vectors
 from bitsmith.execution.export import to_onnx
 from bitsmith.execution.interpreter import run_batched
@@ -33,7 +33,7 @@ from bitsmith.progress import Progress, silent
 from bitsmith.recipe import Recipe
 from bitsmith.report import render
 from bitsmith.target import Target, load_target
-from bitsmith.verification import BATCH, Forms
+from bitsmith.verification import BATCH, Check, Forms
 
 MADE_UP, FROM_DATA = 16, 16
 """Test vectors: samples that try the corners of the input's type, and calibration samples."""
@@ -128,14 +128,24 @@ def _write(
     inputs = _vectors(integer, module)
     outputs = run_batched(integer, inputs)
     write_vectors(folder / VECTORS, inputs, outputs)
-    backend.emit(integer, module.target, folder)
-    forms = Forms(integer, exported, backend, folder)
+    files = [path.as_posix() for path in backend.emit(integer, module.target, folder)]
+    forms = Forms(integer, exported, backend, folder, called(files, backend))
     samples = len(next(iter(inputs.values())))
     verified = forms.check(in_batches(inputs, BATCH), "the test vectors", samples, module.progress)
+    _require_equal(verified)
     measured = sqnr(original, integer, exported, module.calibration, module.progress)
     manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured)
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")
-    return {**manifest, "files": file_hashes(folder)}
+    return {**manifest, "backend_files": files, "files": file_hashes(folder)}
+
+
+def _require_equal(checks: Sequence[Check]) -> None:
+    """Refuse to hand out what does not compute what its integer graph says."""
+    for check in checks:
+        if not check.passed:
+            raise VerificationError(
+                str(check.found), where=check.found.subject, fix="It is not written. Report this model."
+            )
 
 
 def _vectors(graph: IntegerGraph, module: Module) -> dict[str, IntegerArray]:

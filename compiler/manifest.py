@@ -13,6 +13,7 @@ from bitsmith.errors import ArtifactError
 
 MANIFEST = "manifest.json"
 FORMAT = "bitsmith artifact 1"
+LINE = 120
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -43,8 +44,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest of a folder, in one step: the file is the old one or the new one, never a part."""
-    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(folder / MANIFEST, text)
+    write_whole(folder / MANIFEST, pretty(manifest) + "\n")
+
+
+def pretty(value: Any, indent: str = "") -> str:
+    """JSON in which whatever fits into a line is one."""
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if len(indent) + len(line) <= LINE or not isinstance(value, dict | list):
+        return line
+    inner = indent + " "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key, ensure_ascii=False)}: {pretty(one, inner)}" for key, one in value.items()]
+        return "{\n" + ",\n".join(inner + item for item in items) + f"\n{indent}}}"
+    return "[\n" + ",\n".join(inner + pretty(one, inner) for one in value) + f"\n{indent}]"
 
 
 def write_whole(path: Path, text: str) -> None:

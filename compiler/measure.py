@@ -28,7 +28,7 @@ BATCH = 32
 class Distance:
     """Float against integer outputs over `samples` samples: signal-to-noise ratio in dB by output name.
 
-    None stands for no difference at all.
+    None stands for a ratio that is no number: nothing differs, or the float outputs are all zero.
     """
 
     samples: int
@@ -55,7 +55,8 @@ def sqnr(
         done += len(next(iter(batch.values())))
         progress("measure the distance to the float model", done, len(used))
     found = {name: decibels(signal[name], noise[name]) for name in graph.outputs}
-    return Distance(len(used), {name: value if np.isfinite(value) else None for name, value in found.items()})
+    # Rounded, since ONNX Runtime may add floats in another order on another processor.
+    return Distance(len(used), {name: round(value, 2) if np.isfinite(value) else None for name, value in found.items()})
 
 
 def macs_in_all(graph: IntegerGraph) -> int:

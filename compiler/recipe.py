@@ -15,6 +15,8 @@ from bitsmith.tables import Reader, boolean, integer, one_of, read_table, shown,
 from bitsmith.target import Target
 
 GRANULARITIES = ("channel", "tensor")
+FUSED = {"Clip", "Relu"}
+"""What `integerize` lets ride in a requantize step."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class Recipe:
         return Pipeline.parse(self.pipeline if self.pipeline is not None else self._default(target))
 
     def _default(self, target: Target) -> str:
+        if target.scales != "free" or set(target.fused) != FUSED:
+            raise PipelineError(
+                f"the default passes make free scales and fuse {' and '.join(sorted(FUSED))}",
+                where=f"target {target.name}",
+                fix="Give --pipeline with passes that do what this target asks for.",
+            )
         weights = _chosen("weights", self.weights, target.weight_bits, target)
         activations = _chosen("activations", self.activations, target.activation_bits, target)
         granularity = _chosen("granularity", self.granularity, target.granularities, target)

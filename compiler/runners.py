@@ -82,7 +82,7 @@ class BackendModel:
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
-        self.name = artifact.backend.name
+        self.name = artifact.backend_files
         self.samples = _samples(artifact)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

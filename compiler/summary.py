@@ -27,6 +27,9 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for output, value in distance["sqnr_db"].items():
             samples = f"float against integers on {thousands(distance['samples'])} calibration samples"
             yield "signal to noise", f"{decibels_text(value)} at {output}, {samples}"
+    for one in manifest["passes"]:
+        for note in one["notes"]:
+            yield one["pass"].split("{")[0], note
     for one in manifest["verification"]:
         yield "verified", verification_line(one)
     for step in manifest["left_to_host"]:

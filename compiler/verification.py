@@ -93,7 +93,7 @@ def verify(
 def _checks(artifact: Artifact, data: str | os.PathLike[str] | None, progress: Progress) -> Iterator[Check]:
     graph = artifact.graph
     inputs, stored = artifact.vectors()
-    forms = Forms(graph, artifact.integer_model, artifact.backend, artifact.folder)
+    forms = Forms(graph, artifact.integer_model, artifact.backend, artifact.folder, artifact.backend_files)
     yield stored_vectors(graph, stored, inputs)
     yield from forms.check(in_batches(inputs, BATCH), "the test vectors", _samples(inputs), progress)
     if data is not None:
@@ -118,9 +118,9 @@ def stored_vectors(
 
 
 class Forms:
-    """The executable forms of a graph: `integer.onnx`, and what its backend wrote."""
+    """The executable forms of a graph: `integer.onnx`, and what its backend wrote into `folder`, called `name`."""
 
-    def __init__(self, graph: IntegerGraph, model: onnx.ModelProto, backend: Backend, folder: Path) -> None:
+    def __init__(self, graph: IntegerGraph, model: onnx.ModelProto, backend: Backend, folder: Path, name: str) -> None:
         self._graph = graph
 
         def run_backend(batch: Batch) -> Mapping[str, IntegerArray]:
@@ -129,7 +129,7 @@ class Forms:
         def trace_backend(batch: Batch) -> Mapping[str, IntegerArray] | None:
             return cast(Mapping[str, IntegerArray] | None, backend.trace(graph, folder, batch))
 
-        self._forms = [integer_onnx(graph, model, INTEGER_MODEL), Form(backend.name, run_backend, trace_backend)]
+        self._forms = [integer_onnx(graph, model, INTEGER_MODEL), Form(name, run_backend, trace_backend)]
         self._exact = [True, backend.exact]
 
     def check(self, batches: Iterable[Batch], data: str, samples: int, progress: Progress) -> list[Check]:

@@ -10,6 +10,9 @@ from bitsmith.cli.options import add_input_shape, add_target, bits, granularity,
 from bitsmith.cli.output import progress_for, say
 from bitsmith.console import ProgressLine, duration
 
+WORTH_A_LINE = 0.5
+"""Seconds after which a pass that changed nothing is mentioned all the same."""
+
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """What compile takes."""
@@ -71,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
     seconds: list[dict[str, object]] = []
 
     def tell(record: Record) -> None:
-        if isinstance(progress, ProgressLine):
+        happened = record.changes.made or record.changes.refused or record.seconds > WORTH_A_LINE
+        if isinstance(progress, ProgressLine) and happened:
             progress.clear()
             sys.stderr.write(f"  {record.one.name:<22}{record.changes!s:<28}{duration(record.seconds):>10}\n")
         seconds.append({"pass": str(record.one), "seconds": record.seconds})

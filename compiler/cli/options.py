@@ -55,7 +55,9 @@ def granularity(text: str) -> str:
 
 def observer(text: str) -> str:
     """Read how ranges are chosen."""
-    return _one_of(text, ("auto", "min-max", "percentile", "mse", "kl"))
+    from bitsmith.observers import AUTO, OBSERVERS
+
+    return _one_of(text, (AUTO, *OBSERVERS))
 
 
 def _one_of(text: str, known: tuple[str, ...]) -> str:

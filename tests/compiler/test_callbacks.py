@@ -35,6 +35,7 @@ class Scale(Pass):
             node.operand(1).constant = (weight * np.float32(self.factor)).astype(np.float32)
             changes.change(node)
         changes.refuse("nothing", "there is only one")
+        changes.note("a note")
         return changes
 
 
@@ -96,7 +97,12 @@ def test_a_recorder_keeps_what_each_pass_did_and_no_times(module: Module) -> Non
     Pipeline((Scale(2.0),)).run(module, [recorder])
     assert told == recorder.records
     assert [record.to_json() for record in told] == [
-        {"pass": "scale{factor=2.0}", "made": 1, "refused": [{"where": "nothing", "reason": "there is only one"}]}
+        {
+            "pass": "scale{factor=2.0}",
+            "made": 1,
+            "refused": [{"where": "nothing", "reason": "there is only one"}],
+            "notes": ["a note"],
+        }
     ]
 
 
