@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -16,12 +17,12 @@ _ERRORS: dict[str, type[BitsmithError]] = {PASSES: PipelineError, BACKENDS: Targ
 
 def names(group: str) -> list[str]:
     """What is installed in an entry point group, sorted."""
-    return sorted({point.name for point in entry_points(group=group)})
+    return sorted(_points(group))
 
 
 def find(group: str, name: str) -> Any:
     """The object that an entry point names; an unknown name is an error that suggests the nearest."""
-    found = {point.name: point for point in entry_points(group=group)}
+    found = _points(group)
     singular = group.rsplit(".", 1)[-1].removesuffix("s" if group == BACKENDS else "es")
     if name not in found:
         raise _ERRORS[group](
@@ -29,6 +30,12 @@ def find(group: str, name: str) -> Any:
             fix=suggest(name, found) or f"No {singular} is installed.",
         )
     return _load(found[name], group)
+
+
+@cache
+def _points(group: str) -> dict[str, EntryPoint]:
+    # Reading what is installed takes milliseconds, and a pipeline asks once a pass.
+    return {point.name: point for point in entry_points(group=group)}
 
 
 def _load(point: EntryPoint, group: str) -> Any:

@@ -44,7 +44,8 @@ def main() -> None:
                 for source in (model, folder / "out")
                 for score in bitsmith.evaluate(source, evaluation, metric=metric, window=window)
             ]
-            checked = bitsmith.verify(folder / "out", None if window else evaluation).checked
+            verified = bitsmith.verify(folder / "out", None if window else evaluation)
+            last = [check.found for check in verified.checks[-2:]]
         real, integer, qdq = [score.result.value for score in scores]
         rows.append(
             [
@@ -52,7 +53,7 @@ def main() -> None:
                 f"{metric} {real:.4f}",
                 f"{integer:.4f} ({integer - real:+.4f})",
                 f"{qdq:.4f} ({qdq - integer:+.4f})",
-                *(str(one) for one in checked),
+                *(f"{one.differing:,} of {one.total:,}" for one in last),
                 f"{seconds:.1f} s",
             ]
         )

@@ -33,7 +33,10 @@ class Reader(CalibrationDataReader):
 
 
 def main() -> None:
-    """Fold what ORT folds, then calibrate by min-max and quantize per channel to int8 QDQ."""
+    """Fold what ORT folds, calibrate by min-max, and quantize per channel: int8 weights, uint8 activations.
+
+    With int8 activations, the other choice, some of its graphs take more than twice the time on x86.
+    """
     model, calibration, out = map(Path, sys.argv[1:4])
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -44,7 +47,7 @@ def main() -> None:
             Reader(calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            activation_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
 
