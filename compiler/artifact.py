@@ -58,8 +58,7 @@ class Artifact:
     @cached_property
     def backend(self) -> Backend:
         """The backend that wrote the folder, as it is installed here."""
-        name = dict(self.manifest.get("target", {})).get("backend", "")
-        backend: Backend = registry.find(registry.BACKENDS, name)()
+        backend: Backend = registry.find(registry.BACKENDS, self.manifest["target"]["backend"])()
         return backend
 
     @property

@@ -37,8 +37,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             where=str(path),
             fix="Compile the model again.",
         )
-    if not isinstance(manifest.get("files"), dict):
-        raise ArtifactError("lists no files", where=str(path), fix="Compile the model again.")
+    target = manifest.get("target")
+    for holds, missing in (
+        (isinstance(manifest.get("files"), dict), "lists no files"),
+        (isinstance(target, dict) and isinstance(target.get("backend"), str), "does not say which backend wrote it"),
+    ):
+        if not holds:
+            raise ArtifactError(missing, where=str(path), fix="Compile the model again.")
     return manifest
 
 

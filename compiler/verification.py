@@ -13,7 +13,7 @@ import onnx
 from bitsmith.artifact import INTEGER_MODEL, VECTORS, Artifact, load
 from bitsmith.backend import Backend
 from bitsmith.dataset import Dataset
-from bitsmith.errors import ArtifactError
+from bitsmith.errors import BitsmithError
 from bitsmith.execution.batches import Batch, in_batches
 from bitsmith.execution.reals import quantize_inputs
 from bitsmith.execution.verify import Form, Verification, integer_onnx, verify_all
@@ -82,7 +82,7 @@ def verify(
     damage = artifact.damage()
     try:
         checks = tuple(_checks(artifact, data, progress))
-    except ArtifactError as fault:
+    except BitsmithError as fault:
         if not damage:
             raise
         # An altered file that cannot be run either: that it is altered says it all.

@@ -19,7 +19,8 @@ def write(folder: Path, text: str) -> None:
     """What a compile leaves, in small."""
     (folder / "inner").mkdir(exist_ok=True)
     (folder / "inner" / "a.txt").write_text(text)
-    write_manifest(folder, {"format": FORMAT, "files": file_hashes(folder)})
+    target = {"backend": "onnxruntime"}
+    write_manifest(folder, {"format": FORMAT, "target": target, "files": file_hashes(folder)})
 
 
 def compile_into(out: Path, text: str) -> None:
