@@ -18,10 +18,10 @@ from bitsmith.ir.integer import IntegerGraph
 from bitsmith.metrics import decibels
 from bitsmith.progress import Progress
 
-SAMPLES = 256
+SAMPLES = 64
 """Calibration samples that the distance to the float model is measured on, at most."""
 
-BATCH = 32
+BATCH = 16
 
 
 @dataclass(frozen=True)

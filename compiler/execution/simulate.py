@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax
 
 from bitsmith.dataset import Dataset
 from bitsmith.execution.runtime import FloatSession
 from bitsmith.ir.formats import Format
 from bitsmith.ir.graph import Graph, Value
 
-BATCH = 32
+BATCH = 16
 
 
 def simulated(graph: Graph, formats: Mapping[str, Format]) -> Graph:
@@ -37,15 +36,12 @@ def divergences(graph: Graph, plans: Mapping[str, Mapping[str, Format]], data: D
     Returns plan name -> mean Kullback-Leibler divergence in nats, summed over outputs. A Softmax that makes an
     output is left off, so that its input is compared.
     """
-    real = FloatSession(graph, _logits(graph))
-    rounded = {name: FloatSession(simulated(graph, formats), _logits(graph)) for name, formats in plans.items()}
-    totals = dict.fromkeys(plans, 0.0)
-    for batch in data.batches(BATCH):
-        wanted = real.run(batch)
-        for name, session in rounded.items():
-            found = session.run(batch)
-            totals[name] += sum(float(divergence(wanted[output], found[output]).sum()) for output in wanted)
-    return {name: total / len(data) for name, total in totals.items()}
+    real = _outputs(graph, data)
+    moved = {}
+    for name, formats in plans.items():
+        rounded = _outputs(simulated(graph, formats), data)
+        moved[name] = sum(float(divergence(real[output], rounded[output]).mean()) for output in real)
+    return moved
 
 
 def divergence(wanted: npt.ArrayLike, found: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -54,10 +50,21 @@ def divergence(wanted: npt.ArrayLike, found: npt.ArrayLike) -> npt.NDArray[np.fl
     Arrays of real logits, (n, classes, ...). Returns float64 (n,), the mean over positions behind the classes.
     For outputs that are no logits it still orders small errors, as their variance along axis 1 does.
     """
-    p, q = (log_softmax(np.asarray(logits, dtype=np.float64), axis=1) for logits in (wanted, found))
+    p, q = (_log_softmax(np.asarray(logits, dtype=np.float64)) for logits in (wanted, found))
     terms = (np.exp(p) * (p - q)).sum(axis=1)
     per_sample: npt.NDArray[np.float64] = terms.reshape(len(terms), -1).mean(axis=1)
     return per_sample
+
+
+def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+
+
+def _outputs(graph: Graph, data: Dataset) -> dict[str, npt.NDArray[np.float32]]:
+    """The outputs over all of `data`, by one session at a time: each keeps the memory of its largest batch."""
+    session = FloatSession(graph, _logits(graph))
+    parts = [session.run(batch) for batch in data.batches(BATCH)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in session.outputs}
 
 
 def _logits(graph: Graph) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from bitsmith.errors import InternalError
 from bitsmith.ir.graph import Node
@@ -54,7 +53,8 @@ FUNCTIONS: dict[str, Callable[[Node, Reals], Reals]] = {
     "HardSwish": lambda node, x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
     "LeakyRelu": lambda node, x: np.where(x < 0, float(node.attribute("alpha", 0.01)) * x, x),
     "Relu": lambda node, x: np.maximum(x, 0.0),
-    "Sigmoid": lambda node, x: expit(x),
+    # 1 / (1 + exp(-x)) without overflow.
+    "Sigmoid": lambda node, x: np.exp(-np.logaddexp(0.0, -x)),
     "Tanh": lambda node, x: np.tanh(x),
 }
 

@@ -45,7 +45,7 @@ def working_folder() -> Iterator[Path]:
 
 def compile_command(model: Path, calibration: Path, out: Path, *options: str) -> list[str]:
     """`bitsmith compile` as a user would type it."""
-    command = [sys.executable, "-m", "bitsmith.cli", "compile", str(model), "--target", "onnxruntime"]
+    command = [sys.executable, "-m", "bitsmith", "compile", str(model), "--target", "onnxruntime"]
     return [*command, "--calibration", str(calibration), "-o", str(out), "--quiet", *options]
 
 
