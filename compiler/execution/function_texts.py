@@ -247,7 +247,8 @@ FUNCTIONS = {
     "Requantize": Text(
         "accumulator, multiplier",
         "clamp(((accumulator * multiplier + 2^(shift - 1)) >> shift) + zero_point, lowest, highest)",
-        # The shift rounds down, negative numbers too: Mod takes the sign of the divisor.
+        # The shift rounds down, negative numbers too: Mod takes the sign of the divisor. Where clamps, since Clip, Min
+        # and Max of int64 are wrong beyond 32 bits in ONNX Runtime on x86 (microsoft/onnxruntime#25280).
         """
         one = Constant <value = uint64 {1}> ()
         shift = Constant <value_int: int = @shift> ()
@@ -266,7 +267,10 @@ FUNCTIONS = {
         moved = Add (shifted, zero_point)
         lowest = Constant <value_int: int = @lowest> ()
         highest = Constant <value_int: int = @highest> ()
-        clamped = Clip (moved, lowest, highest)
+        is_above = Greater (moved, highest)
+        is_below = Less (moved, lowest)
+        at_most = Where (is_above, highest, moved)
+        clamped = Where (is_below, lowest, at_most)
         y = Cast <to: int = @type> (clamped)
         """,
     ),
