@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,44 +16,11 @@ from bitsmith.artifact import load
 from bitsmith.dataset import LABELS, Dataset
 from bitsmith.errors import DataError, ModelError
 from bitsmith.metrics import METRICS, Metric, Observed, Result
-from bitsmith.npz import NpzFile
 from bitsmith.progress import Progress, silent
 from bitsmith.runners import BackendModel, FloatModel, IntegerModel, Runner
+from bitsmith.windows import Window, input_batches, open_samples
 
 Array = npt.NDArray[Any]
-
-BATCH = 64
-"""Model inputs that run at once."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """Cuts a sample that is longer than the model's input: `size` of its elements, flattened, every `stride`."""
-
-    size: int
-    stride: int
-
-    @classmethod
-    def parse(cls, text: str) -> Window:
-        """Read `640:128`, or `640` for windows that follow each other."""
-        size, _, stride = text.partition(":")
-        try:
-            window = cls(int(size), int(stride or size))
-        except ValueError:
-            window = cls(0, 0)
-        if window.size < 1 or window.stride < 1:
-            raise DataError(f"{text!r} is no window", where="--window", fix="Give SIZE:STRIDE, such as 640:128.")
-        return window
-
-    def count(self, length: int) -> int:
-        """How many fit into a sample of `length` elements; the rest at its end is left out."""
-        return max((length - self.size) // self.stride + 1, 0)
-
-    def cut(self, rows: Array, shape: tuple[int, ...]) -> Array:
-        """Rows (samples, ...) as windows (samples, count, *shape)."""
-        flat = rows.reshape(len(rows), -1)
-        views = np.lib.stride_tricks.sliding_window_view(flat, self.size, axis=1)[:, :: self.stride]
-        return views.reshape(len(rows), -1, *shape)
 
 
 @dataclass(frozen=True)
@@ -83,7 +50,7 @@ def evaluate(
     Raises ModelError, DataError and ArtifactError.
     """
     runners = _runners(Path(model), input_shapes)
-    dataset = _open(data, runners[0], window)
+    dataset = open_samples(data, runners[0].samples, window)
     name = metric or ("top1" if dataset.has_labels and reference is None else "sqnr")
     if name not in METRICS:
         raise DataError(f"there is no metric {name}", where="--metric", fix=registry.suggest(name, METRICS))
@@ -112,31 +79,6 @@ def _runners(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None) -> 
     return [IntegerModel(artifact), BackendModel(artifact)]
 
 
-def _open(data: str | os.PathLike[str], runner: Runner, window: Window | None) -> Dataset:
-    """The data, whose samples are those of the model, or any that windows can be cut from."""
-    if window is None:
-        return Dataset.open(data, runner.samples)
-    ((name, shape),) = _single(runner).items()
-    if int(np.prod(shape)) != window.size:
-        raise DataError(
-            f"a window of {window.size} elements for a model input of shape {shape}",
-            where="--window",
-            fix=f"Give {int(np.prod(shape))}:STRIDE.",
-        )
-    source = NpzFile(data)
-    key = name if name in source.keys else "x"
-    stored = source.header(key).shape[1:]
-    if not window.count(int(np.prod(stored))):
-        raise DataError(f"samples of shape {stored} hold no window of {window.size} elements", where=f"{data}, {key}")
-    return Dataset.open(data, {name: stored})
-
-
-def _single(runner: Runner) -> Mapping[str, tuple[int, ...]]:
-    if len(runner.samples) != 1:
-        raise DataError(f"windows for a model with {len(runner.samples)} inputs", where="--window")
-    return runner.samples
-
-
 def _feed(
     dataset: Dataset,
     runners: Sequence[Runner],
@@ -148,7 +90,7 @@ def _feed(
     """Stream the data through every runner into its metric."""
     labels = dataset.labels() if dataset.has_labels else None
     done = 0
-    for inputs in _batches(dataset, runners[0].samples, window):
+    for inputs in input_batches(dataset, runners[0].samples, window):
         first = next(iter(inputs.values()))
         part = None if labels is None else labels[done : done + len(first)]
         expected = None if reference is None else list(_run(reference, inputs).values())
@@ -157,20 +99,6 @@ def _feed(
             metric.add(Observed(inputs, outputs, _wanted(outputs, expected, part, metric), part))
         done += len(first)
         progress("evaluate", done, len(dataset))
-
-
-def _batches(
-    dataset: Dataset, samples: Mapping[str, tuple[int, ...]], window: Window | None
-) -> Iterator[dict[str, Array]]:
-    """Batches of model inputs, name -> (samples, windows, *shape)."""
-    if window is None:
-        for batch in dataset.batches(BATCH):
-            yield {name: rows[:, np.newaxis] for name, rows in batch.items()}
-        return
-    ((name, shape),) = samples.items()
-    stored = dataset.source.header(dataset.keys[name]).shape[1:]
-    for batch in dataset.batches(max(BATCH // window.count(int(np.prod(stored))), 1)):
-        yield {name: window.cut(batch[name], shape)}
 
 
 def _run(runner: Runner, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -12,7 +12,6 @@ import onnx
 
 from bitsmith.artifact import INTEGER_MODEL, VECTORS, Artifact, load
 from bitsmith.backend import Backend
-from bitsmith.dataset import Dataset
 from bitsmith.errors import BitsmithError
 from bitsmith.execution.batches import Batch, in_batches
 from bitsmith.execution.reals import quantize_inputs
@@ -20,6 +19,7 @@ from bitsmith.execution.verify import Form, Verification, integer_onnx, verify_a
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.progress import Progress, silent
+from bitsmith.windows import Window, input_batches, open_samples, windows_per_sample
 
 BATCH = 32
 
@@ -69,19 +69,25 @@ class Verified:
 
 
 def verify(
-    folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None, *, progress: Progress = silent
+    folder: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    *,
+    window: Window | None = None,
+    progress: Progress = silent,
 ) -> Verified:
     """Hold a compiled folder to its manifest, and what is in it to the integer reference.
 
     The interpreter runs the graph of `integer.onnx` on the test vectors, and on the samples of `data` if given.
     What it makes of the vectors must be what is stored; `integer.onnx` in ONNX Runtime must be equal to it in
     every element, and so must the backend's own files, unless the backend says that it rounds otherwise.
+
+    window: how samples of `data` that are longer than the model's input are cut.
     Raises ArtifactError for a folder that bitsmith did not write, DataError for data that does not fit.
     """
     artifact = load(folder)
     damage = artifact.damage()
     try:
-        checks = tuple(_checks(artifact, data, progress))
+        checks = tuple(_checks(artifact, data, window, progress))
     except BitsmithError as fault:
         if not damage:
             raise
@@ -90,16 +96,23 @@ def verify(
     return Verified(len(artifact.manifest["files"]), tuple(damage), checks)
 
 
-def _checks(artifact: Artifact, data: str | os.PathLike[str] | None, progress: Progress) -> Iterator[Check]:
+def _checks(
+    artifact: Artifact, data: str | os.PathLike[str] | None, window: Window | None, progress: Progress
+) -> Iterator[Check]:
     graph = artifact.graph
     inputs, stored = artifact.vectors()
     forms = Forms(graph, artifact.integer_model, artifact.backend, artifact.folder, artifact.backend_files)
     yield stored_vectors(graph, stored, inputs)
     yield from forms.check(in_batches(inputs, BATCH), "the test vectors", _samples(inputs), progress)
     if data is not None:
-        dataset = Dataset.open(data, {name: graph.values[name].shape for name in graph.inputs})
-        batches = (quantize_inputs(graph, batch) for batch in dataset.batches(BATCH))
-        yield from forms.check(batches, Path(data).name, len(dataset), progress)
+        shapes = {name: graph.values[name].shape for name in graph.inputs}
+        dataset = open_samples(data, shapes, window)
+        batches = (
+            quantize_inputs(graph, {name: rows.reshape(-1, *rows.shape[2:]) for name, rows in batch.items()})
+            for batch in input_batches(dataset, shapes, window)
+        )
+        samples = len(dataset) * windows_per_sample(dataset, window)
+        yield from forms.check(batches, Path(data).name, samples, progress)
 
 
 def stored_vectors(

@@ -32,7 +32,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate, and print a line for each form of the model."""
-    from bitsmith.evaluation import Window, evaluate
+    from bitsmith.evaluation import evaluate
+    from bitsmith.windows import Window
 
     scores = evaluate(
         options.model,

@@ -15,15 +15,20 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data", metavar="DATA.npz", help="compare on these samples too, not only on the test vectors"
     )
+    command.add_argument(
+        "--window", metavar="SIZE:STRIDE", help="cut each sample of the data into windows, as evaluate does"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Verify, and print a line for each comparison; 1 if a file is altered or an exact form differs."""
     from bitsmith.summary import verification_line
     from bitsmith.verification import verify
+    from bitsmith.windows import Window
 
     data = None if options.data is None else Path(options.data)
-    found = verify(Path(options.folder), data, progress=progress_for(options))
+    window = None if options.window is None else Window.parse(options.window)
+    found = verify(Path(options.folder), data, window=window, progress=progress_for(options))
     lines = [paint(f"altered: {line}", "red") for line in found.damage]
     lines += [verification_line(one.to_json()) for one in found.checks]
     if not found.damage:

@@ -9,7 +9,7 @@ import sys
 import time
 
 import bitsmith
-from bitsmith.evaluation import Window
+from bitsmith.windows import Window
 from tests.benchmarks.common import markdown, model_files, working_folder
 
 DEFAULT = [
@@ -44,7 +44,7 @@ def main() -> None:
                 for source in (model, folder / "out")
                 for score in bitsmith.evaluate(source, evaluation, metric=metric, window=window)
             ]
-            verified = bitsmith.verify(folder / "out", None if window else evaluation)
+            verified = bitsmith.verify(folder / "out", evaluation, window=window)
             last = [check.found for check in verified.checks[-2:]]
         real, integer, qdq = [score.result.value for score in scores]
         rows.append(
