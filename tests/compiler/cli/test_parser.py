@@ -32,7 +32,7 @@ COMPILE = ["compile", "m.onnx", "--target", "onnxruntime", "-o", "out"]
         ([*COMPILE, "--activations", "eight"], "argument --activations: 'eight' is not a width from 1 to 16"),
         ([*COMPILE, "--granularity", "group=32"], "argument --granularity: groups are not in this version"),
         ([*COMPILE, "--granularity", "row"], "argument --granularity: 'row' is not one of channel, tensor"),
-        ([*COMPILE, "--observer", "entropy"], "argument --observer: 'entropy' is not one of auto, min-max, percentile"),
+        ([*COMPILE, "--observer", "entropy"], "argument --observer: 'entropy' is not one of auto, kl, min-max"),
         ([*COMPILE, "--input-shape", "x=a"], "argument --input-shape: 'x=a' is not of the form NAME=1,3,32,32"),
         ([*COMPILE, "--input-shape", "1,3"], "argument --input-shape: '1,3' is not of the form NAME=1,3,32,32"),
         ([*COMPILE, "--seed", "-1"], "argument --seed: "),
