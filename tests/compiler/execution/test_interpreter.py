@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bitsmith.errors import DataError, UnsupportedError
 from bitsmith.execution.batches import in_batches, vectors
 from bitsmith.execution.interpreter import run, run_batched
+from bitsmith.execution.sums import accumulate
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.formats import Format, IntegerType
 from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Requantize, Value
@@ -56,10 +57,17 @@ def test_whole_graphs_equal_arithmetic_by_hand(graph: IntegerGraph) -> None:
 @given(graph=integer_graphs(most=6))
 def test_static_bounds_hold(graph: IntegerGraph) -> None:
     found = bounds(graph)
-    for name, array in run(graph, vectors(graph, 12, seed=1), keep=True).items():
-        interval = found.values[name]
-        assert interval.lowest <= array.min()
-        assert array.max() <= interval.highest
+    values = {**graph.constants, **run(graph, vectors(graph, 12, seed=1), keep=True)}
+    for name, array in values.items():
+        assert found.values[name].lowest <= array.min()
+        assert array.max() <= found.values[name].highest
+    for operation in graph:
+        if operation.name in found.accumulators:
+            centred = [
+                values[value.name].astype(np.int64) - value.format.zero_point for value in graph.operands(operation)
+            ]
+            largest = np.abs(accumulate(operation, centred)).max()
+            assert largest <= found.accumulators[operation.name]
 
 
 @pytest.mark.parametrize(
