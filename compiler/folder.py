@@ -41,16 +41,33 @@ def replacing(out: Path) -> Iterator[Path]:
         refuse_to_replace(out, shown)
         for path in files(folder):
             flush(path)
-        if out.exists():
-            with _hidden(out) as aside:
+        _take_place(folder, out)
+
+
+def _take_place(folder: Path, out: Path) -> None:
+    """Give `folder` the name `out`. An older folder of that name is put aside whole, and removed afterwards."""
+    while not _renamed(folder, out):
+        with _hidden(out) as aside:
+            # Another compile into the same place may have put it aside just now.
+            with suppress(FileNotFoundError):
                 out.rename(aside / "old")
-                try:
-                    folder.rename(out)
-                except BaseException:
-                    (aside / "old").rename(out)
-                    raise
-        else:
-            folder.rename(out)
+            try:
+                if _renamed(folder, out):
+                    return
+            except BaseException:
+                (aside / "old").rename(out)
+                raise
+
+
+def _renamed(folder: Path, out: Path) -> bool:
+    """Give `folder` the name `out`; False if a folder with something in it has that name."""
+    try:
+        folder.rename(out)
+    except OSError as reason:
+        if reason.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def refuse_to_replace(out: Path, shown: Path | None = None) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from bitsmith.errors import ArtifactError
 from bitsmith.folder import replacing
-from bitsmith.manifest import FORMAT, file_hashes, write_manifest
+from bitsmith.manifest import FORMAT, file_hashes, read_manifest, write_manifest
+from tests.conftest import REPOSITORY
 
 
 def write(folder: Path, text: str) -> None:
@@ -177,6 +178,52 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
     shutil.copytree(tmp_path / left, tmp_path / ".other.bitsmith-12345678")
     compile_into(tmp_path / "out", "one")
     assert sorted(os.listdir(tmp_path)) == [".other.bitsmith-12345678", "out"]
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_a_kill_before_any_step_leaves_the_old_or_the_new(tmp_path: Path, there_before: bool) -> None:
+    """Killed before its first change to the disk, before its second, and so on, until it gets to the end."""
+    script = """
+        import os, signal, sys
+        from pathlib import Path
+        from tests.compiler.test_folder import compile_into
+        left = int(sys.argv[2])
+        def watch(event, arguments):
+            global left
+            if event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir") or (event == "open" and arguments[1] == "w"):
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(watch)
+        compile_into(Path(sys.argv[1]), "new")
+        print("done")
+    """
+    steps, ends = 0, set()
+    while True:
+        place = tmp_path / str(steps)
+        place.mkdir()
+        if there_before:
+            compile_into(place / "out", "old")
+        command = [sys.executable, "-c", textwrap.dedent(script), str(place / "out"), str(steps)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+        ends.add(content(place / "out"))
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        compile_into(place / "out", "newer")
+        assert os.listdir(place) == ["out"]
+        steps += 1
+    assert steps > 5
+    assert content(place / "out") == "new"
+    assert ends == ({"old", None, "new"} if there_before else {None, "new"})
+
+
+def content(out: Path) -> str | None:
+    """What is in a folder that must be whole, or None if it is absent."""
+    if not out.exists():
+        return None
+    assert read_manifest(out)["files"] == file_hashes(out)
+    return (out / "inner" / "a.txt").read_text()
 
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
