@@ -20,7 +20,7 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     size = manifest["size"]
     before, after = size["float_constants"], size["integer_constants"]
     smaller = f", {before / after:.1f} times smaller" if after else ""
-    yield "constants", f"{thousands(before)} bytes in float -> {thousands(after)} in integers{smaller}"
+    yield "constants", f"{thousands(before)} bytes in float -> {thousands(after)} in packed integers{smaller}"
     yield "work", f"{thousands(manifest['macs'])} multiply-accumulates a sample, {_widest(manifest)}"
     distance = manifest["distance"]
     if distance is not None:

@@ -56,10 +56,8 @@ class QuantizeActivations(Pass):
             trials = {observer: {**module.plan.formats, **formats} for observer, formats in plans.items()}
             moved = divergences(module.graph, trials, module.require_calibration().take(TRIAL_SAMPLES))
             chosen = min(candidates, key=moved.__getitem__)
-            changes.note(
-                f"ranges by {chosen}: "
-                + ", ".join(f"{name} moves the outputs by {moved[name]:.3g} nats" for name in candidates)
-            )
+            figures = ", ".join(f"{name} {moved[name]:.3g}" for name in candidates)
+            changes.note(f"ranges by {chosen}, which moves the outputs least (in nats: {figures})")
         module.plan = module.plan.with_formats(plans[chosen])
         for name in plans[chosen]:
             changes.change(name)

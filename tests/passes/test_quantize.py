@@ -184,10 +184,10 @@ def test_auto_keeps_the_observer_that_moves_the_outputs_least(x: Array) -> None:
     outlier[0, 0, 0, 0] = 1e4
     made = conv_relu(np.random.default_rng(1).normal(size=(2, 4, 3, 3)), np.zeros(2))
     module = planned(made, outlier, "quantize-weights")
-    (changes,) = [Pipeline.parse("quantize-activations").passes[0].run(module)]
-    (note,) = changes.notes
-    moved = {name: float(words.split()[-2]) for words in note.split(": ")[1].split(", ") for name in [words.split()[0]]}
-    assert note.startswith(f"ranges by {min(moved, key=moved.__getitem__)}: ")
+    (note,) = Pipeline.parse("quantize-activations").passes[0].run(module).notes
+    figures = note.removesuffix(")").split("in nats: ")[1].split(", ")
+    moved = {name: float(nats) for name, nats in (figure.split() for figure in figures)}
+    assert note.startswith(f"ranges by {min(moved, key=moved.__getitem__)}, ")
     assert set(moved) == {"min-max", "percentile", "mse"}
 
 
