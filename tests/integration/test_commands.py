@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from bitsmith.manifest import file_hashes
+from bitsmith.measure import SAMPLES
 from tests.integration.conftest import Run
 
 
@@ -41,9 +42,11 @@ def test_evaluate_shows_each_form_of_a_compiled_folder(bitsmith: Run, compiled: 
 
 
 def test_evaluate_compares_with_a_reference_where_there_are_no_labels(
-    bitsmith: Run, compiled: Path, digits: Path
+    bitsmith: Run, compiled: Path, digits: Path, tmp_path: Path
 ) -> None:
-    command = ["evaluate", compiled, "--data", digits / "calibration.npz"]
+    few = tmp_path / "few.npz"
+    np.savez(few, x=np.load(digits / "calibration.npz")["x"][:SAMPLES])
+    command = ["evaluate", compiled, "--data", few]
     missing = bitsmith(*command)
     assert missing.code == 2
     assert "nothing to compare the outputs with" in missing.err
