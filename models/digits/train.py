@@ -146,10 +146,7 @@ def shifted(x: torch.Tensor) -> torch.Tensor:
     padded = nn.functional.pad(x, (1, 1, 1, 1))
     rows, columns = torch.randint(0, 3, (2, len(x))).tolist()
     return torch.stack(
-        [
-            image[:, row : row + 8, column : column + 8]
-            for image, row, column in zip(padded, rows, columns, strict=True)
-        ]
+        [image[:, row : row + 8, column : column + 8] for image, row, column in zip(padded, rows, columns, strict=True)]
     )
 
 
