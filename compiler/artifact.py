@@ -41,7 +41,7 @@ class Artifact:
         """The integer graph as the ONNX model in the folder."""
         path = self.folder / INTEGER_MODEL
         try:
-            return onnx.load(path)
+            return onnx.load(path, load_external_data=False)
         except FileNotFoundError as reason:
             raise _damaged("is missing", path) from reason
         except (OSError, DecodeError) as reason:
@@ -53,7 +53,7 @@ class Artifact:
         try:
             return from_onnx(self.integer_model)
         except BitsmithError as reason:
-            raise _damaged(f"holds no integer graph: {reason}", self.folder / INTEGER_MODEL) from reason
+            raise _damaged(f"holds no integer graph: {reason.what}", self.folder / INTEGER_MODEL) from reason
 
     @cached_property
     def backend(self) -> Backend:

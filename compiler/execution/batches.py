@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -11,6 +12,16 @@ from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
 
 Batch = dict[str, IntegerArray]
+
+
+LARGEST_BATCH = 64
+BATCH_ELEMENTS = 1 << 22
+
+
+def batch_size(graph: IntegerGraph) -> int:
+    """Samples to run at once: as many as keep the largest value at 2^22 elements, and no more than are of use."""
+    largest = max(math.prod(value.shape) for value in graph.values.values())
+    return max(1, min(LARGEST_BATCH, BATCH_ELEMENTS // largest))
 
 
 def in_batches(inputs: Mapping[str, IntegerArray], batch: int) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bitsmith.execution.batches import Batch, checked_inputs, in_batches
+from bitsmith.execution.batches import Batch, batch_size, checked_inputs, in_batches
 from bitsmith.execution.moves import move
 from bitsmith.execution.sums import Array, accumulate
 from bitsmith.execution.threads import one_blas_thread
@@ -52,9 +52,9 @@ def run(graph: IntegerGraph, inputs: Mapping[str, IntegerArray], keep: bool = Fa
     return {name: values[name] for name in wanted}
 
 
-def run_batched(graph: IntegerGraph, inputs: Mapping[str, IntegerArray], batch: int = 64) -> Batch:
-    """As `run`, in batches, which bounds the memory that the values between input and output take."""
-    parts = [run(graph, part) for part in in_batches(inputs, batch)]
+def run_batched(graph: IntegerGraph, inputs: Mapping[str, IntegerArray], batch: int | None = None) -> Batch:
+    """As `run`, in batches (see `batch_size`), which bounds the memory that the values in between take."""
+    parts = [run(graph, part) for part in in_batches(inputs, batch or batch_size(graph))]
     return {name: np.concatenate([part[name] for part in parts]) for name in graph.outputs}
 
 

@@ -62,7 +62,8 @@ class Format:
     def __post_init__(self) -> None:
         # Scales are float32 everywhere, so that an ONNX QuantizeLinear holds exactly the scale that the
         # integer multipliers were computed from.
-        object.__setattr__(self, "scale", tuple(float(np.float32(s)) for s in self.scale))
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            object.__setattr__(self, "scale", tuple(float(np.float32(s)) for s in self.scale))
         if not self.scale or any(not math.isfinite(s) or s <= 0 for s in self.scale):
             raise InternalError("a scale that is not a positive finite float32", where=str(self.scale[:4]))
         if self.axis is None and len(self.scale) != 1:

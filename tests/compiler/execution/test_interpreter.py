@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitsmith.errors import DataError, UnsupportedError
-from bitsmith.execution.batches import in_batches, vectors
+from bitsmith.execution.batches import batch_size, in_batches, vectors
 from bitsmith.execution.interpreter import run, run_batched
 from bitsmith.execution.sums import accumulate
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.formats import Format, IntegerType
-from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Requantize, Value
+from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Requantize, Reshape, Value
 from tests.compiler.execution.by_hand import run_by_hand
 from tests.strategies import KINDS, integer_graphs
 
@@ -183,6 +183,15 @@ def test_batches_change_nothing(graph: IntegerGraph, batch: int, samples: int) -
     for name, array in whole.items():
         assert array.shape == (samples, *graph.values[name].shape)
         np.testing.assert_array_equal(parts[name], array)
+
+
+def test_batches_are_as_large_as_the_largest_value_lets_them() -> None:
+    def copy_of(*shape: int) -> IntegerGraph:
+        values = {name: Value(name, shape, Format(INT8, (1.0,))) for name in "xy"}
+        return IntegerGraph("copy", values, ("x",), ("y",), (Reshape("copy", ("x",), "y"),))
+
+    sizes = [batch_size(copy_of(*shape)) for shape in ((10,), (1 << 16,), (32, 256, 256), (1 << 23,))]
+    assert sizes == [64, 64, 2, 1]
 
 
 def test_in_batches_cuts_every_input_alike() -> None:
