@@ -143,9 +143,7 @@ def _require_equal(checks: Sequence[Check]) -> None:
     """Refuse to hand out what does not compute what its integer graph says."""
     for check in checks:
         if not check.passed:
-            raise VerificationError(
-                str(check.found), where=check.found.subject, fix="It is not written. Report this model."
-            )
+            raise VerificationError(f"{check.found}; none may, so nothing is written", fix="Report this model.")
 
 
 def _vectors(graph: IntegerGraph, module: Module) -> dict[str, IntegerArray]:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -223,3 +225,10 @@ def test_targets_are_listed(bitsmith: Run) -> None:
         one for one in json.loads(bitsmith("targets", "--json").out)["targets"] if one["name"] == "onnxruntime"
     ]
     assert target["weight_bits"][0] == 8
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    command = f"{sys.executable} -m bitsmith passes | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1

@@ -361,6 +361,14 @@ def test_check_lists_what_blocks(bitsmith: Run, folder: Path) -> None:
     assert "2 places block it for onnxruntime." in said.out
 
 
+def test_check_tells_what_the_import_refuses(bitsmith: Run, folder: Path) -> None:
+    save(helper.make_node("Fancy", ["x"], ["y"], name="my_fancy", domain="com.acme"))
+    said = bitsmith("check", "model.onnx", "--target", "onnxruntime")
+    assert said.code == 1
+    assert "my_fancy" in said.out
+    assert "1 place blocks it for onnxruntime." in said.out
+
+
 def test_check_cannot_read_what_is_no_model(bitsmith: Run, folder: Path) -> None:
     Path("model.onnx").write_bytes(b"nothing")
     said = bitsmith("check", "model.onnx", "--target", "onnxruntime")
@@ -387,6 +395,14 @@ def test_a_defect_says_so_and_how_to_see_more(
     monkeypatch.setenv("BITSMITH_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         compile_it()
+
+
+def test_too_little_memory_is_one_line(compile_it: Compile, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("bitsmith.driver.to_onnx", fail)
+    assert_told(compile_it("--quiet"), "there is not enough memory")
 
 
 def test_an_interrupt_is_one_line(compile_it: Compile, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

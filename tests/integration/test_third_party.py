@@ -59,6 +59,7 @@ SOURCES = {
                 return changes
     ''',
     "acme/backend.py": '''
+        import os
         from pathlib import Path
 
         from bitsmith.backend import Backend, Refusal
@@ -80,7 +81,8 @@ SOURCES = {
             def run(self, graph, folder, inputs):
                 lines = (folder / "listing.txt").read_text().splitlines()
                 outputs = run(graph, inputs)
-                return outputs if len(lines) == len(graph.operations) else {k: v + 1 for k, v in outputs.items()}
+                broken = len(lines) != len(graph.operations) or "ACME_BROKEN" in os.environ
+                return {name: array + 1 for name, array in outputs.items()} if broken else outputs
     ''',
     "acme/targets/acme-board.toml": """
         backend = "acme"
@@ -114,8 +116,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def with_acme(bitsmith_process: Run, site: Path) -> Run:
     """A function that runs a command where the package is installed."""
 
-    def run(*arguments: object) -> Said:
-        return bitsmith_process(*arguments, env={**os.environ, "PYTHONPATH": str(site)})
+    def run(*arguments: object, **variables: str) -> Said:
+        return bitsmith_process(*arguments, env={**os.environ, "PYTHONPATH": str(site), **variables})
 
     return run
 
@@ -162,6 +164,17 @@ def test_an_exact_backend_that_differs_is_caught(with_acme: Run, digits: Path, t
     assert said.code == 1
     assert "altered: listing.txt" in said.out
     assert "by at most 1 step; first in y, and none may" in said.out
+
+
+def test_an_exact_backend_that_differs_is_not_handed_out(with_acme: Run, digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    model = without_max_pool(digits / "digits.onnx", tmp_path / "mean.onnx")
+    command = ["compile", model, "--target", "acme-board", "--calibration", digits / "calibration.npz", "-o", out]
+    said = with_acme(*command, ACME_BROKEN="1")
+    assert said.code == 1
+    assert "bitsmith: listing.txt: 320 of 320 outputs differ" in said.err
+    assert "none may, so nothing is written. Report this model." in said.err
+    assert os.listdir(tmp_path) == ["mean.onnx"]
 
 
 def test_its_refusals_come_before_any_work(with_acme: Run, digits: Path, tmp_path: Path) -> None:
