@@ -80,11 +80,12 @@ def compile(
     dataset = None if calibration is None else Dataset.open(calibration, samples)
     module = Module(graph, chosen, dataset, recipe.seed or 0, progress)
     recorder = Recorder(tell) if tell is not None else Recorder()
-    callbacks: list[Callback] = [recorder, _gate(pipeline)]
+    normalised = _normalised(pipeline)
+    callbacks: list[Callback] = [recorder, Gate(normalised, _refuse_illegal)]
     if dump_dir is not None:
         callbacks.append(Dump(Path(dump_dir)))
     if verify_each:
-        callbacks.append(VerifyEach(_few_samples(graph, dataset, module.seed)))
+        callbacks.append(VerifyEach(_few_samples(graph, dataset, module.seed), normalised))
     with replacing(Path(out)) as folder:
         original = graph.copy()
         pipeline.run(module, callbacks)
@@ -93,16 +94,15 @@ def compile(
     return load(out)
 
 
-def _gate(pipeline: Pipeline) -> Gate:
-    """Refuse what cannot be compiled before the first pass that takes long: calibrate, or else integerize."""
+def _normalised(pipeline: Pipeline) -> int:
+    """How many passes come before the first that takes long and needs normal form: calibrate, or else integerize."""
     names = [one.name for one in pipeline.passes]
-    index = next((names.index(name) for name in ("calibrate", "integerize") if name in names), len(names))
+    return next((names.index(name) for name in ("calibrate", "integerize") if name in names), len(names))
 
-    def check(step: Step) -> None:
-        target = step.module.target
-        require_legal(step.module.graph, target, backend_of(target))
 
-    return Gate(index, check)
+def _refuse_illegal(step: Step) -> None:
+    target = step.module.target
+    require_legal(step.module.graph, target, backend_of(target))
 
 
 def _few_samples(graph: Graph, dataset: Dataset | None, seed: int) -> Mapping[str, npt.NDArray[Any]]:

@@ -75,7 +75,7 @@ def module() -> Module:
     "passes", [(Scale(1.0),), (ScaleOpenly(3.0),), (ScaleOpenly(3.0), Scale(1.0), Scale(1 + 1e-6))]
 )
 def test_verify_each_lets_pass_what_keeps_its_promise(module: Module, passes: tuple[Pass, ...]) -> None:
-    Pipeline(passes).run(module, [VerifyEach(INPUTS)])
+    Pipeline(passes).run(module, [VerifyEach(INPUTS, normalised=9)])
 
 
 @pytest.mark.parametrize("factor", [1.001, 0.0, float("nan")])
@@ -83,12 +83,12 @@ def test_verify_each_names_the_pass_that_moved_an_output(module: Module, factor:
     with pytest.raises(
         InternalError, match=r"pass scale\{factor=.*\}: it promises to preserve .* but moved output 0 by"
     ):
-        Pipeline((Scale(1.0), Scale(factor))).run(module, [VerifyEach(INPUTS)])
+        Pipeline((Scale(1.0), Scale(factor))).run(module, [VerifyEach(INPUTS, normalised=9)])
 
 
 def test_verify_each_names_the_pass_that_broke_the_graph(module: Module) -> None:
     with pytest.raises(InternalError, match="pass break: it left a graph that does not run"):
-        Pipeline((Break(),)).run(module, [VerifyEach(INPUTS)])
+        Pipeline((Break(),)).run(module, [VerifyEach(INPUTS, normalised=9)])
 
 
 def test_a_recorder_keeps_what_each_pass_did_and_no_times(module: Module) -> None:
@@ -126,3 +126,12 @@ def test_a_dump_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match=r"file: cannot be written: File exists\. Give --dump-dir another folder"):
         Dump(tmp_path / "file")
+
+
+def test_verify_each_holds_later_passes_to_normal_form(module: Module) -> None:
+    # A MatMul of a value of rank 2 is a Gemm in normal form.
+    with pytest.raises(
+        InternalError, match=r"pass scale\{factor=2\.0\}: it left MatMul product, .* not of normal form"
+    ):
+        Pipeline((ScaleOpenly(2.0),)).run(module, [VerifyEach(INPUTS, normalised=0)])
+    Pipeline((ScaleOpenly(2.0),)).run(module, [VerifyEach(INPUTS, normalised=1)])
