@@ -114,26 +114,29 @@ def _hidden_name(out: Path) -> str:
 @contextmanager
 def _hidden(out: Path) -> Iterator[Path]:
     """A new, locked, hidden folder beside `out`, removed at the end if it is still there under its name."""
-    folder, lock = _made(out)
+    folder = out.with_name(_hidden_name(out) + secrets.token_hex(4))
+    locks: list[int] = []
+    # From before it is made, or an interrupt right behind mkdir would leave it.
     try:
+        while not _claimed(folder, locks):
+            pass
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
+        for lock in locks:
             os.close(lock)
 
 
-def _made(out: Path) -> tuple[Path, int | None]:
-    while True:
-        folder = out.with_name(_hidden_name(out) + secrets.token_hex(4))
-        folder.mkdir()
-        # Until it is locked, another process may take it for a dead one's and remove it.
-        with suppress(BlockingIOError, FileNotFoundError):
-            lock = _lock(folder)
-            if folder.is_dir():
-                return folder, lock
-            if lock is not None:
-                os.close(lock)
+def _claimed(folder: Path, locks: list[int]) -> bool:
+    """Make a folder and lock it; False if another process took it for a dead one's in between and removed it."""
+    folder.mkdir(exist_ok=True)
+    try:
+        lock = _lock(folder)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    if lock is not None:
+        locks.append(lock)
+    return folder.is_dir()
 
 
 def _lock(folder: Path) -> int | None:
@@ -167,13 +170,14 @@ def _remove_stale(out: Path) -> None:
 def _parents(out: Path) -> Iterator[None]:
     """Make the folders above `out`; if the block fails, remove those that were made and are empty."""
     made = [parent for parent in out.parents if not parent.exists()]
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
         with suppress(OSError):
             for parent in made:
-                parent.rmdir()
+                if parent.exists():
+                    parent.rmdir()
         raise
 
 
