@@ -14,7 +14,7 @@ import onnx
 
 from bitsmith.errors import ArtifactError, BitsmithError, InternalError
 from bitsmith.execution.export import to_onnx
-from bitsmith.execution.runtime import FloatSession
+from bitsmith.execution.runtime import Session
 from bitsmith.ir.legal import illegal_nodes
 from bitsmith.ir.validate import validate
 from bitsmith.manager import Changes, Pass, Step
@@ -104,7 +104,7 @@ class VerifyEach:
 
     def _run(self, step: Step, model: onnx.ModelProto) -> list[Array]:
         try:
-            return list(FloatSession(model).run(self._inputs).values())
+            return list(Session(model).run(self._inputs).values())
         except BitsmithError as fault:
             if step.done is None:
                 raise

@@ -10,7 +10,7 @@ import onnx
 
 from bitsmith.dataset import Dataset
 from bitsmith.execution.reals import dequantize_outputs, quantize_inputs
-from bitsmith.execution.runtime import FloatSession
+from bitsmith.execution.runtime import Session
 from bitsmith.figures import layers, macs
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.graph import Graph
@@ -42,7 +42,7 @@ def sqnr(
     if data is None:
         return None
     used = data.take(SAMPLES)
-    real, integer = FloatSession(original), FloatSession(exported)
+    real, integer = Session(original), Session(exported)
     signal = dict.fromkeys(graph.outputs, 0.0)
     noise = dict.fromkeys(graph.outputs, 0.0)
     done = 0

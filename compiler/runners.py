@@ -14,7 +14,7 @@ import onnx
 from bitsmith.artifact import INTEGER_MODEL, Artifact
 from bitsmith.errors import ModelError
 from bitsmith.execution.reals import dequantize_outputs, quantize_inputs
-from bitsmith.execution.runtime import FloatSession
+from bitsmith.execution.runtime import Session
 from bitsmith.ir.onnx_file import read_model
 
 Array = npt.NDArray[Any]
@@ -44,7 +44,7 @@ class FloatModel:
     def __init__(self, path: str | os.PathLike[str], input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
         self.name = Path(path).name
         model = read_model(path)
-        self._session = FloatSession(model)
+        self._session = Session(model)
         given = input_shapes or {}
         shapes = {value.name: _shape(value) for value in _inputs(model, self.name)}
         self.samples = {name: _sample_shape(name, given.get(name, shape), self.name) for name, shape in shapes.items()}
@@ -67,7 +67,7 @@ class IntegerModel:
 
     def __init__(self, artifact: Artifact) -> None:
         self._graph = artifact.graph
-        self._session = FloatSession(artifact.integer_model)
+        self._session = Session(artifact.integer_model)
         self.name = INTEGER_MODEL
         self.samples = _samples(artifact)
 

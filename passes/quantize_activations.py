@@ -54,7 +54,8 @@ class QuantizeActivations(Pass):
         if len(plans) > 1:
             # Formats decided before, such as the weights', are part of what the outputs will feel.
             trials = {observer: {**module.plan.formats, **formats} for observer, formats in plans.items()}
-            moved = divergences(module.graph, trials, module.require_calibration().take(TRIAL_SAMPLES))
+            samples = module.require_calibration().take(TRIAL_SAMPLES)
+            moved = divergences(module.graph, trials, samples, module.progress)
             chosen = min(candidates, key=moved.__getitem__)
             figures = ", ".join(f"{name} {moved[name]:.3g}" for name in candidates)
             changes.note(f"ranges by {chosen}, which moves the outputs least (in nats: {figures})")

@@ -75,6 +75,8 @@ def from_onnx(model: onnx.ModelProto) -> IntegerGraph:
         raise _altered(f"holds a graph that breaks a rule: {broken}", where) from broken
     if expected.graph != model.graph:
         raise _altered("has nodes or tensors that its graph does not say", where)
+    if list(expected.functions) != list(model.functions):
+        raise _altered("has functions that do not mean what bitsmith's do", where)
     return graph
 
 

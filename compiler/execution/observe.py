@@ -12,7 +12,7 @@ from bitsmith.dataset import Dataset
 from bitsmith.errors import ModelError
 from bitsmith.execution.gram import StreamingGram
 from bitsmith.execution.histogram import StreamingHistogram
-from bitsmith.execution.runtime import FloatArray, FloatSession
+from bitsmith.execution.runtime import FloatArray, Session
 from bitsmith.execution.threads import one_blas_thread
 from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Graph, Value
@@ -93,7 +93,7 @@ def observe(
     tapped = list(dict.fromkeys([*materialised(graph), *(node.operand(0) for node in linear)]))
     values = {value.name: StreamingValue(value.name, bins) for value in tapped}
     moments = {node.output.name: (node, StreamingGram(node)) for node in linear}
-    session = FloatSession(graph, [value.name for value in tapped if not value.is_input])
+    session = Session(graph, [value.name for value in tapped if not value.is_input])
     done = 0
     progress("calibrate", done, len(data))
     with one_blas_thread():
@@ -111,7 +111,7 @@ def observe(
     )
 
 
-def _runs(session: FloatSession, batches: Iterable[dict[str, FloatArray]]) -> Iterator[dict[str, FloatArray]]:
+def _runs(session: Session, batches: Iterable[dict[str, FloatArray]]) -> Iterator[dict[str, FloatArray]]:
     """Each batch with what the session makes of it."""
     for batch in batches:
         yield {**batch, **session.run(batch)}

@@ -44,7 +44,7 @@ def session_options(threads: int = 0) -> Any:
     return options
 
 
-class FloatSession:
+class Session:
     """A float graph, or a model, loaded into ONNX Runtime on the processor.
 
     outputs: the values that `run` gives, in this order: any that a node makes, or else the graph's own outputs.

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.dataset import Dataset
-from bitsmith.execution.runtime import FloatSession
+from bitsmith.execution.runtime import Session
 from bitsmith.ir.formats import Format
 from bitsmith.ir.graph import Graph, Value
+from bitsmith.progress import Progress, silent
 
 BATCH = 16
 
@@ -30,7 +31,9 @@ def simulated(graph: Graph, formats: Mapping[str, Format]) -> Graph:
     return copy
 
 
-def divergences(graph: Graph, plans: Mapping[str, Mapping[str, Format]], data: Dataset) -> dict[str, float]:
+def divergences(
+    graph: Graph, plans: Mapping[str, Mapping[str, Format]], data: Dataset, progress: Progress = silent
+) -> dict[str, float]:
     """How far each plan's formats move the outputs of `graph` on `data`; values without one stay as they are.
 
     Returns plan name -> mean Kullback-Leibler divergence in nats, summed over outputs. A Softmax that makes an
@@ -39,8 +42,10 @@ def divergences(graph: Graph, plans: Mapping[str, Mapping[str, Format]], data: D
     real = _outputs(graph, data)
     moved = {}
     for name, formats in plans.items():
+        progress("compare formats", 1 + len(moved), 1 + len(plans))
         rounded = _outputs(simulated(graph, formats), data)
         moved[name] = sum(float(divergence(real[output], rounded[output]).mean()) for output in real)
+    progress("compare formats", 1 + len(plans), 1 + len(plans))
     return moved
 
 
@@ -62,7 +67,7 @@ def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _outputs(graph: Graph, data: Dataset) -> dict[str, npt.NDArray[np.float32]]:
     """The outputs over all of `data`, by one session at a time: each keeps the memory of its largest batch."""
-    session = FloatSession(graph, _logits(graph))
+    session = Session(graph, _logits(graph))
     parts = [session.run(batch) for batch in data.batches(BATCH)]
     return {name: np.concatenate([part[name] for part in parts]) for name in session.outputs}
 

@@ -13,7 +13,7 @@ import onnx
 from bitsmith.errors import InternalError, VerificationError
 from bitsmith.execution.batches import Batch
 from bitsmith.execution.interpreter import run
-from bitsmith.execution.runtime import FloatSession
+from bitsmith.execution.runtime import Session
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.ir.onnx_file import read_model
@@ -186,12 +186,12 @@ def integer_onnx(graph: IntegerGraph, model: onnx.ModelProto, subject: str = "in
 
     def trace(batch: Batch) -> Mapping[str, IntegerArray]:
         results = [operation.output for operation in graph]
-        return _executor(FloatSession(model, results, threads=threads))(batch)
+        return _executor(Session(model, results, threads=threads))(batch)
 
-    return Form(subject, _executor(FloatSession(model, threads=threads)), trace)
+    return Form(subject, _executor(Session(model, threads=threads)), trace)
 
 
-def _executor(session: FloatSession) -> Executor:
+def _executor(session: Session) -> Executor:
     """A session on integers: ONNX Runtime goes by the types that the model declares."""
     return cast(Executor, session.run)
 

@@ -304,6 +304,10 @@ ALTERATIONS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
         initializer(lambda t: t.CopyFrom(numpy_helper.from_array(np.full((2, 2), 257), t.name))),
         "nodes or tensors",
     ),
+    "another function body": (
+        lambda model: setattr(model.functions[0].node[0], "op_type", "Neg"),
+        "functions that do not mean",
+    ),
     "a short tensor": (initializer(lambda tensor: setattr(tensor, "raw_data", b"1")), "holds a damaged tensor"),
     "an unknown type": (initializer(lambda tensor: setattr(tensor, "data_type", 99)), "holds a damaged tensor"),
     "an external tensor": (initializer(external), "keeps layer.weight in another file"),

@@ -12,7 +12,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from bitsmith.errors import ModelError
-from bitsmith.execution.runtime import FloatSession
+from bitsmith.execution.runtime import Session
 from bitsmith.ir.load import load_graph
 from tests.sketch import Sketch, normal
 
@@ -31,7 +31,7 @@ def test_values_within_the_graph_are_what_the_reference_says() -> None:
     inner.CopyFrom(model)
     inner.graph.output.extend(helper.make_tensor_value_info(name, 1, None) for name in names[:2])
     *_, conv, relu = ReferenceEvaluator(inner).run(None, {"x": x})
-    found = FloatSession(load_graph(model), names[1::-1]).run({"x": x})
+    found = Session(load_graph(model), names[1::-1]).run({"x": x})
     assert list(found) == names[1::-1]
     np.testing.assert_allclose(found[names[0]], conv, atol=1e-5)
     np.testing.assert_allclose(found[names[1]], relu, atol=1e-5)
@@ -39,16 +39,16 @@ def test_values_within_the_graph_are_what_the_reference_says() -> None:
 
 def test_without_a_choice_the_outputs_are_the_graphs_own() -> None:
     model = two_layers()
-    session = FloatSession(model)
+    session = Session(model)
     assert session.outputs == (model.graph.output[0].name,)
-    assert FloatSession(load_graph(model)).outputs == session.outputs
+    assert Session(load_graph(model)).outputs == session.outputs
     assert session.run({"x": normal(2, 3, 6, 6)})[session.outputs[0]].shape == (2, 2, 3, 3)
 
 
 def test_a_chosen_output_leaves_the_model_as_it_was() -> None:
     model = two_layers()
     before = model.SerializeToString(deterministic=True)
-    FloatSession(model, [model.graph.node[0].output[0]])
+    Session(model, [model.graph.node[0].output[0]])
     assert model.SerializeToString(deterministic=True) == before
 
 
@@ -56,8 +56,7 @@ def test_runs_are_equal_bit_for_bit_on_one_thread_and_on_two(model_file: Callabl
     graph = load_graph(model_file("resnet8_cifar10.onnx"))
     x = normal(16, 3, 32, 32) * np.float32(50)
     results = [
-        FloatSession(graph, threads=threads).run({graph.inputs[0].name: x})[graph.outputs[0].name]
-        for threads in (1, 2, 2)
+        Session(graph, threads=threads).run({graph.inputs[0].name: x})[graph.outputs[0].name] for threads in (1, 2, 2)
     ]
     for result in results[1:]:
         np.testing.assert_array_equal(results[0], result)
@@ -68,9 +67,9 @@ def test_a_model_that_cannot_be_loaded_is_a_model_error_that_names_it() -> None:
     model = sketch.model(sketch.add("Gelu", "x"))
     model.graph.name = "net"
     with pytest.raises(ModelError, match=r"net: ONNX Runtime \S+ cannot load the model: .*Gelu"):
-        FloatSession(model)
+        Session(model)
 
 
 def test_a_batch_that_does_not_fit_is_a_model_error() -> None:
     with pytest.raises(ModelError, match="cannot run the model"):
-        FloatSession(two_layers()).run({"x": normal(2, 4, 6, 6)})
+        Session(two_layers()).run({"x": normal(2, 4, 6, 6)})
