@@ -40,7 +40,7 @@ def divergences(
     output is left off, so that its input is compared.
     """
     real = _outputs(graph, data)
-    moved = {}
+    moved: dict[str, float] = {}
     for name, formats in plans.items():
         progress("compare formats", 1 + len(moved), 1 + len(plans))
         rounded = _outputs(simulated(graph, formats), data)
