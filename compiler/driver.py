@@ -15,7 +15,7 @@ from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
 from bitsmith.dataset import Dataset
 from bitsmith.describe import describe
 from bitsmith.errors import PipelineError, VerificationError
-from bitsmith.execution.batches import in_batches, vectors
+from bitsmith.execution.batches import batch_size, in_batches, vectors
 from bitsmith.execution.export import to_onnx
 from bitsmith.execution.interpreter import run_batched
 from bitsmith.execution.reals import quantize_inputs
@@ -33,10 +33,11 @@ from bitsmith.progress import Progress, silent
 from bitsmith.recipe import Recipe
 from bitsmith.report import render
 from bitsmith.target import Target, load_target
-from bitsmith.verification import BATCH, Check, Forms
+from bitsmith.verification import Check, Forms
 
-MADE_UP, FROM_DATA = 16, 16
-"""Test vectors: samples that try the corners of the input's type, and calibration samples."""
+MADE_UP, FROM_DATA = 16, 32
+"""Test vectors: samples that try the corners of the input's type, and calibration samples; on these the distance to
+the float model is measured too."""
 
 WORK = 8_000_000_000
 """Multiply-accumulates that verification may take; a large model is verified on fewer vectors, but on one of
@@ -125,15 +126,18 @@ def _write(
     integer, backend = module.require_integer(), backend_of(module.target)
     exported = to_onnx(integer)
     (folder / INTEGER_MODEL).write_bytes(exported.SerializeToString(deterministic=True))
-    inputs = _vectors(integer, module)
+    inputs, real = _vectors(integer, module)
     outputs = run_batched(integer, inputs)
     write_vectors(folder / VECTORS, inputs, outputs)
     files = [path.as_posix() for path in backend.emit(integer, module.target, folder)]
     forms = Forms(integer, exported, backend, folder, called(files, backend))
     samples = len(next(iter(inputs.values())))
-    verified = forms.check(in_batches(inputs, BATCH), "the test vectors", samples, module.progress)
+    verified = forms.check(in_batches(inputs, batch_size(integer)), "the test vectors", samples, module.progress)
     _require_equal(verified)
-    measured = sqnr(original, integer, exported, module.calibration, module.progress)
+    measured = None
+    if real is not None:
+        count = len(next(iter(real.values())))
+        measured = sqnr(original, integer, real, {name: array[-count:] for name, array in outputs.items()})
     manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured)
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")
     return {**manifest, "backend_files": files, "files": file_hashes(folder)}
@@ -146,12 +150,14 @@ def _require_equal(checks: Sequence[Check]) -> None:
             raise VerificationError(f"{check.found}; none may, so nothing is written", fix="Report this model.")
 
 
-def _vectors(graph: IntegerGraph, module: Module) -> dict[str, IntegerArray]:
-    """Made-up inputs that try the corners, then real ones where there is data."""
+def _vectors(
+    graph: IntegerGraph, module: Module
+) -> tuple[dict[str, IntegerArray], dict[str, npt.NDArray[np.float32]] | None]:
+    """Made-up inputs that try the corners, then real ones where there is data; and these as reals."""
     affordable = max(WORK // max(macs_in_all(graph), 1) // 2, 1)
     inputs = vectors(graph, min(MADE_UP, affordable), module.seed)
     if module.calibration is None:
-        return inputs
+        return inputs, None
     batch = next(module.calibration.batches(min(FROM_DATA, affordable)))
     real = quantize_inputs(graph, batch)
-    return {name: np.concatenate([inputs[name], real[name]]) for name in graph.inputs}
+    return {name: np.concatenate([inputs[name], real[name]]) for name in graph.inputs}, batch

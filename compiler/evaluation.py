@@ -90,7 +90,7 @@ def _feed(
     """Stream the data through every runner into its metric."""
     labels = dataset.labels() if dataset.has_labels else None
     done = 0
-    for inputs in input_batches(dataset, runners[0].samples, window):
+    for inputs in input_batches(dataset, runners[0].samples, window, min(runner.batch for runner in runners)):
         first = next(iter(inputs.values()))
         part = None if labels is None else labels[done : done + len(first)]
         expected = None if reference is None else list(_run(reference, inputs).values())

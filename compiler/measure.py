@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
+import numpy.typing as npt
 
-from bitsmith.dataset import Dataset
-from bitsmith.execution.reals import dequantize_outputs, quantize_inputs
+from bitsmith.execution.reals import dequantize_outputs
 from bitsmith.execution.runtime import Session
 from bitsmith.figures import layers, macs
 from bitsmith.ir.bounds import bounds
+from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.metrics import decibels
-from bitsmith.progress import Progress
-
-SAMPLES = 64
-"""Calibration samples that the distance to the float model is measured on, at most."""
-
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -36,27 +31,23 @@ class Distance:
 
 
 def sqnr(
-    original: Graph, graph: IntegerGraph, exported: onnx.ModelProto, data: Dataset | None, progress: Progress
-) -> Distance | None:
-    """How far `integer.onnx` is from the float model on calibration data; None where there is none."""
-    if data is None:
-        return None
-    used = data.take(SAMPLES)
-    real, integer = Session(original), Session(exported)
-    signal = dict.fromkeys(graph.outputs, 0.0)
-    noise = dict.fromkeys(graph.outputs, 0.0)
-    done = 0
-    for batch in used.batches(BATCH):
-        wanted = list(real.run(batch).values())
-        got = dequantize_outputs(graph, integer.run(quantize_inputs(graph, batch)))
-        for name, exact in zip(graph.outputs, wanted, strict=True):
-            signal[name] += float(np.square(exact.astype(np.float64)).sum())
-            noise[name] += float(np.square(exact.astype(np.float64) - got[name]).sum())
-        done += len(next(iter(batch.values())))
-        progress("measure the distance to the float model", done, len(used))
-    found = {name: decibels(signal[name], noise[name]) for name in graph.outputs}
-    # Rounded, since ONNX Runtime may add floats in another order on another processor.
-    return Distance(len(used), {name: round(value, 2) if np.isfinite(value) else None for name, value in found.items()})
+    original: Graph,
+    graph: IntegerGraph,
+    real: Mapping[str, npt.NDArray[np.float32]],
+    outputs: Mapping[str, IntegerArray],
+) -> Distance:
+    """How far the integer graph is from the float model on some samples.
+
+    real: the samples, by input, as the float model takes them. outputs: what the integer graph makes of them.
+    """
+    wanted = Session(original).run(real).values()
+    found = {}
+    for (name, got), exact in zip(dequantize_outputs(graph, outputs).items(), wanted, strict=True):
+        reference = exact.astype(np.float64)
+        value = decibels(float(np.square(reference).sum()), float(np.square(reference - got).sum()))
+        # Rounded, since ONNX Runtime may add floats in another order on another processor.
+        found[name] = round(value, 2) if np.isfinite(value) else None
+    return Distance(len(next(iter(real.values()))), found)
 
 
 def macs_in_all(graph: IntegerGraph) -> int:

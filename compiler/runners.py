@@ -13,11 +13,15 @@ import onnx
 
 from bitsmith.artifact import INTEGER_MODEL, Artifact
 from bitsmith.errors import ModelError
+from bitsmith.execution.batches import batch_size
 from bitsmith.execution.reals import dequantize_outputs, quantize_inputs
 from bitsmith.execution.runtime import Session
 from bitsmith.ir.onnx_file import read_model
 
 Array = npt.NDArray[Any]
+
+
+FLOAT_BATCH = 32
 
 
 class Runner(Protocol):
@@ -30,6 +34,10 @@ class Runner(Protocol):
     @property
     def samples(self) -> Mapping[str, tuple[int, ...]]:
         """Input name -> shape of one sample."""
+
+    @property
+    def batch(self) -> int:
+        """How many samples to run at once."""
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The real outputs for a batch (samples, ...) of every input, by name."""
@@ -48,6 +56,7 @@ class FloatModel:
         given = input_shapes or {}
         shapes = {value.name: _shape(value) for value in _inputs(model, self.name)}
         self.samples = {name: _sample_shape(name, given.get(name, shape), self.name) for name, shape in shapes.items()}
+        self.batch = FLOAT_BATCH
         fixed = [shape[0] for shape in shapes.values() if shape and shape[0] is not None]
         self._batch = min(fixed) if fixed else None
 
@@ -70,6 +79,7 @@ class IntegerModel:
         self._session = Session(artifact.integer_model)
         self.name = INTEGER_MODEL
         self.samples = _samples(artifact)
+        self.batch = batch_size(self._graph)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs by name, dequantized, with what is left to the host applied."""
@@ -84,6 +94,7 @@ class BackendModel:
         self._artifact = artifact
         self.name = artifact.backend_files
         self.samples = _samples(artifact)
+        self.batch = batch_size(artifact.graph)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs by name, dequantized, with what is left to the host applied."""

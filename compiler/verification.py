@@ -13,15 +13,13 @@ import onnx
 from bitsmith.artifact import INTEGER_MODEL, VECTORS, Artifact, load
 from bitsmith.backend import Backend
 from bitsmith.errors import BitsmithError
-from bitsmith.execution.batches import Batch, in_batches
+from bitsmith.execution.batches import Batch, batch_size, in_batches
 from bitsmith.execution.reals import quantize_inputs
 from bitsmith.execution.verify import Form, Verification, integer_onnx, verify_all
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.progress import Progress, silent
 from bitsmith.windows import Window, input_batches, open_samples, windows_per_sample
-
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,13 @@ def _checks(
     inputs, stored = artifact.vectors()
     forms = Forms(graph, artifact.integer_model, artifact.backend, artifact.folder, artifact.backend_files)
     yield stored_vectors(graph, stored, inputs)
-    yield from forms.check(in_batches(inputs, BATCH), "the test vectors", _samples(inputs), progress)
+    yield from forms.check(in_batches(inputs, batch_size(graph)), "the test vectors", _samples(inputs), progress)
     if data is not None:
         shapes = {name: graph.values[name].shape for name in graph.inputs}
         dataset = open_samples(data, shapes, window)
         batches = (
             quantize_inputs(graph, {name: rows.reshape(-1, *rows.shape[2:]) for name, rows in batch.items()})
-            for batch in input_batches(dataset, shapes, window)
+            for batch in input_batches(dataset, shapes, window, batch_size(graph))
         )
         samples = len(dataset) * windows_per_sample(dataset, window)
         yield from forms.check(batches, Path(data).name, samples, progress)
@@ -126,7 +124,7 @@ def stored_vectors(
         start, position = position, position + len(batch[graph.inputs[0]])
         return {name: array[start:position] for name, array in stored.items()}
 
-    (found,) = verify_all(graph, [Form(VECTORS, read)], in_batches(inputs, BATCH))
+    (found,) = verify_all(graph, [Form(VECTORS, read)], in_batches(inputs, batch_size(graph)))
     return Check("the test vectors", True, found)
 
 

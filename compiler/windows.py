@@ -16,9 +16,6 @@ from bitsmith.npz import NpzFile
 
 Array = npt.NDArray[Any]
 
-BATCH = 64
-"""Model inputs that run at once."""
-
 
 @dataclass(frozen=True)
 class Window:
@@ -79,15 +76,15 @@ def _single(inputs: Mapping[str, tuple[int, ...]]) -> Mapping[str, tuple[int, ..
 
 
 def input_batches(
-    dataset: Dataset, samples: Mapping[str, tuple[int, ...]], window: Window | None
+    dataset: Dataset, samples: Mapping[str, tuple[int, ...]], window: Window | None, batch_size: int
 ) -> Iterator[dict[str, Array]]:
-    """Batches of model inputs, name -> (samples, windows, *shape)."""
+    """Batches of about `batch_size` model inputs, name -> (samples, windows, *shape)."""
     if window is None:
-        for batch in dataset.batches(BATCH):
+        for batch in dataset.batches(batch_size):
             yield {name: rows[:, np.newaxis] for name, rows in batch.items()}
         return
     ((name, shape),) = samples.items()
-    for batch in dataset.batches(max(BATCH // windows_per_sample(dataset, window), 1)):
+    for batch in dataset.batches(max(batch_size // windows_per_sample(dataset, window), 1)):
         yield {name: window.cut(batch[name], shape)}
 
 

@@ -14,12 +14,12 @@ from bitsmith.ir.integer import IntegerGraph
 Batch = dict[str, IntegerArray]
 
 
-LARGEST_BATCH = 64
-BATCH_ELEMENTS = 1 << 22
+LARGEST_BATCH = 16
+BATCH_ELEMENTS = 1 << 21
 
 
 def batch_size(graph: IntegerGraph) -> int:
-    """Samples to run at once: as many as keep the largest value at 2^22 elements, and no more than are of use."""
+    """Samples to run at once: as many as keep the largest value at 2^21 elements, and few enough for caches."""
     largest = max(math.prod(value.shape) for value in graph.values.values())
     return max(1, min(LARGEST_BATCH, BATCH_ELEMENTS // largest))
 

@@ -28,14 +28,14 @@ def test_windows_are_every_stride_and_leave_out_what_does_not_fill_one(
     dataset = open_samples(clips, {"input": (size,)}, window)
     starts = range(0, 12 - size + 1, stride)
     expected = np.stack([[clip[start : start + size] for start in starts] for clip in CLIP])
-    found = np.concatenate([batch["input"] for batch in input_batches(dataset, {"input": (size,)}, window)])
+    found = np.concatenate([batch["input"] for batch in input_batches(dataset, {"input": (size,)}, window, 64)])
     assert np.array_equal(found, expected)
     assert windows_per_sample(dataset, window) == len(starts)
 
 
 def test_without_a_window_each_sample_is_one_input(clips: Path) -> None:
     dataset = open_samples(clips, {"input": (12,)}, None)
-    (batch,) = input_batches(dataset, {"input": (12,)}, None)
+    (batch,) = input_batches(dataset, {"input": (12,)}, None, 64)
     assert np.array_equal(batch["input"], CLIP[:, np.newaxis])
     assert windows_per_sample(dataset, None) == 1
 
@@ -43,7 +43,7 @@ def test_without_a_window_each_sample_is_one_input(clips: Path) -> None:
 def test_windows_take_the_shape_of_the_input(clips: Path) -> None:
     window = Window(6, 6)
     dataset = open_samples(clips, {"input": (2, 3)}, window)
-    (batch,) = input_batches(dataset, {"input": (2, 3)}, window)
+    (batch,) = input_batches(dataset, {"input": (2, 3)}, window, 64)
     assert batch["input"].shape == (2, 2, 2, 3)
     assert batch["input"].ravel().tolist() == CLIP.ravel().tolist()
 

@@ -11,8 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from bitsmith.driver import FROM_DATA
 from bitsmith.manifest import file_hashes
-from bitsmith.measure import SAMPLES
 from tests.integration.conftest import Run
 
 
@@ -47,7 +47,7 @@ def test_evaluate_compares_with_a_reference_where_there_are_no_labels(
     bitsmith: Run, compiled: Path, digits: Path, tmp_path: Path
 ) -> None:
     few = tmp_path / "few.npz"
-    np.savez(few, x=np.load(digits / "calibration.npz")["x"][:SAMPLES])
+    np.savez(few, x=np.load(digits / "calibration.npz")["x"][:FROM_DATA])
     command = ["evaluate", compiled, "--data", few]
     missing = bitsmith(*command)
     assert missing.code == 2
@@ -127,7 +127,7 @@ def test_verify_finds_wrong_outputs_behind_right_hashes(bitsmith: Run, copied: P
     _rehash(copied)
     said = bitsmith("verify", copied)
     assert said.code == 1
-    assert "vectors.npz: 1 of 320 outputs differ" in said.out
+    assert "vectors.npz: 1 of 480 outputs differ" in said.out
     assert "first in y, and none may" in said.out
 
 

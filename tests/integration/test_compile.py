@@ -86,7 +86,7 @@ def test_what_is_said_at_the_end(bitsmith: Run, arguments: list[object], tmp_pat
         "bytes in float ->",
         "times smaller",
         "dB at y",
-        "integer.onnx: 0 of 320 outputs differ",
+        "integer.onnx: 0 of 480 outputs differ",
         f"bitsmith verify {out}",
     ):
         assert text in said.out

@@ -172,7 +172,7 @@ def test_an_exact_backend_that_differs_is_not_handed_out(with_acme: Run, digits:
     command = ["compile", model, "--target", "acme-board", "--calibration", digits / "calibration.npz", "-o", out]
     said = with_acme(*command, ACME_BROKEN="1")
     assert said.code == 1
-    assert "bitsmith: listing.txt: 320 of 320 outputs differ" in said.err
+    assert "bitsmith: listing.txt: 480 of 480 outputs differ" in said.err
     assert "none may, so nothing is written. Report this model." in said.err
     assert os.listdir(tmp_path) == ["mean.onnx"]
 
