@@ -20,10 +20,10 @@ from bitsmith.execution.export import to_onnx
 from bitsmith.execution.interpreter import run_batched
 from bitsmith.execution.reals import quantize_inputs
 from bitsmith.folder import refuse_to_replace, replacing
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
-from bitsmith.ir.load import load_graph
 from bitsmith.legality import backend_of, require_legal
 from bitsmith.manager import Callback, Pipeline, Step
 from bitsmith.manifest import file_hashes, write_manifest

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from bitsmith import registry
 from bitsmith.backend import Backend, Refusal
 from bitsmith.errors import UnsupportedError
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.legal import illegal_nodes
-from bitsmith.ir.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.pipelines import NORMALISE

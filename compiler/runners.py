@@ -16,7 +16,7 @@ from bitsmith.errors import ModelError
 from bitsmith.execution.batches import batch_size
 from bitsmith.execution.reals import dequantize_outputs, quantize_inputs
 from bitsmith.execution.runtime import Session
-from bitsmith.ir.onnx_file import read_model
+from bitsmith.importing.onnx_file import read_model
 
 Array = npt.NDArray[Any]
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bitsmith.ir.evaluate import RANDOM, Array, CannotEvaluate, evaluate
+from bitsmith.importing.evaluate import RANDOM, Array, CannotEvaluate, evaluate
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module

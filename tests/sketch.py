@@ -10,8 +10,8 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.graph import Graph
-from bitsmith.ir.load import load_graph
 from bitsmith.manager import Changes, Pipeline, Step
 from bitsmith.module import Module
 from bitsmith.target import Target

@@ -14,9 +14,9 @@ from bitsmith.errors import InternalError, VerificationError
 from bitsmith.execution.batches import Batch
 from bitsmith.execution.interpreter import run
 from bitsmith.execution.runtime import Session
+from bitsmith.importing.onnx_file import read_model
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
-from bitsmith.ir.onnx_file import read_model
 
 Executor = Callable[[Batch], Mapping[str, IntegerArray]]
 Tracer = Callable[[Batch], Mapping[str, IntegerArray] | None]

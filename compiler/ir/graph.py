@@ -246,7 +246,7 @@ class Graph:
     def from_onnx(
         cls, model: onnx.ModelProto, constants: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})
     ) -> Graph:
-        """Wrap a model whose names are unique and whose constants have one reader each (see ir/load.py).
+        """Wrap a model whose names are unique and whose constants have one reader each (see importing/load.py).
 
         constants: arrays of values that nodes read and the model does not hold as initializers; not copied.
         """

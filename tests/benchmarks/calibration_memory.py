@@ -31,7 +31,7 @@ np.savez(target, **arrays)
 CALIBRATE = """
 import sys
 from bitsmith.dataset import Dataset
-from bitsmith.ir.load import load_graph
+from bitsmith.importing.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.pipelines import NORMALISE

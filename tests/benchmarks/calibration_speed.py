@@ -20,7 +20,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, c
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from bitsmith.dataset import Dataset
-from bitsmith.ir.load import load_graph
+from bitsmith.importing.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.passes.calibrate import Calibrate

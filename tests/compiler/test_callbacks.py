@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
 from bitsmith.errors import ArtifactError, InternalError
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.graph import Graph
-from bitsmith.ir.load import load_graph
 from bitsmith.manager import Changes, Pass, Pipeline, Step
 from bitsmith.module import Module
 from bitsmith.target import Target

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bitsmith.dataset import Dataset
 from bitsmith.execution.interpreter import run
-from bitsmith.ir.load import load_graph
+from bitsmith.importing.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.pipelines import NORMALISE

@@ -10,8 +10,8 @@ import pytest
 
 from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.fusion import materialised
-from bitsmith.ir.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.passes.calibrate import Calibrate

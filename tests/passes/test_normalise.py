@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitsmith.dataset import Dataset
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.legal import illegal_nodes
-from bitsmith.ir.load import load_graph
 from bitsmith.pipelines import NORMALISE
 from tests.sketch import Array, Sketch, apply, assert_same, normal, ops, run
 

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError, UnsupportedError
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.integer import Concat, Conv, IntegerGraph, Linear, Table
-from bitsmith.ir.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.passes.quantize_biases import LARGEST_BIAS

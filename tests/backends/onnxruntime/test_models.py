@@ -13,8 +13,8 @@ from bitsmith.backends.onnxruntime import build_model, float_compute_nodes, opti
 from bitsmith.backends.onnxruntime.verify import run_integers
 from bitsmith.dataset import Dataset
 from bitsmith.execution.interpreter import run_batched
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.integer import IntegerGraph
-from bitsmith.ir.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.target import Target

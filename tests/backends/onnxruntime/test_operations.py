@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bitsmith.backends.onnxruntime import build_model, float_compute_nodes, optimize, serialize
 from bitsmith.dataset import Dataset
 from bitsmith.execution.batches import vectors
-from bitsmith.ir.load import load_graph
+from bitsmith.importing.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.target import Target

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bitsmith.execution.gram import StreamingGram
 from bitsmith.execution.patches import patch_bytes, patch_shape, patches
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.graph import Node
-from bitsmith.ir.load import load_graph
 from tests.sketch import Array, Sketch, apply, normal, run
 
 

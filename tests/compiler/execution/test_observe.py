@@ -14,9 +14,9 @@ from bitsmith.dataset import Dataset
 from bitsmith.errors import DataError, ModelError
 from bitsmith.execution import observe as module
 from bitsmith.execution.observe import fitting_batch, observe
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Graph
-from bitsmith.ir.load import load_graph
 from tests.sketch import Array, Sketch, apply, normal
 
 

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from bitsmith.errors import ModelError
 from bitsmith.execution.runtime import Session
-from bitsmith.ir.load import load_graph
+from bitsmith.importing.load import load_graph
 from tests.sketch import Sketch, normal
 
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.fusion import bias_of, clamp_of, fused_activation, group_output, materialised, riders
 from bitsmith.ir.graph import Graph, Node
-from bitsmith.ir.load import load_graph
 from tests.sketch import Sketch, normal
 
 

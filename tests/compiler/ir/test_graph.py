@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bitsmith.errors import InternalError
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.graph import Graph
-from bitsmith.ir.load import load_graph
 from tests.sketch import Sketch, assert_same, normal, ops
 
 

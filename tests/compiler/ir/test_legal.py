@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.legal import HINTS, RULES, Illegal, illegal_nodes
-from bitsmith.ir.load import load_graph
 from bitsmith.pipelines import NORMALISE
 from tests.sketch import Sketch, apply, normal
 

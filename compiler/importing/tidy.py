@@ -8,8 +8,8 @@ from collections import Counter
 from onnx import NodeProto
 
 from bitsmith.errors import ModelError
-from bitsmith.ir.draft import Draft
-from bitsmith.ir.screen import node_label
+from bitsmith.importing.draft import Draft
+from bitsmith.importing.screen import node_label
 
 _DROPPABLE = ("BatchNormalization", "Dropout", "MaxPool")
 """Ops whose outputs but the first are extras that inference seldom reads."""

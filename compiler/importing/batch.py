@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from onnx import NodeProto, TensorProto
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.ir.draft import Draft
-from bitsmith.ir.fixed_batch import free_batch
+from bitsmith.importing.draft import Draft
+from bitsmith.importing.fixed_batch import free_batch
+from bitsmith.importing.infer import Dims, InferenceFailure, Inferred, infer, set_shape
+from bitsmith.importing.input_shapes import InputShapes, example_shape, input_samples, show_shape
+from bitsmith.importing.screen import node_label
 from bitsmith.ir.graph import BATCH
-from bitsmith.ir.infer import Dims, InferenceFailure, Inferred, infer, set_shape
-from bitsmith.ir.input_shapes import InputShapes, example_shape, input_samples, show_shape
-from bitsmith.ir.screen import node_label
 
 _PROBES = (2, 3)
 _WRONG_FLOATS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)

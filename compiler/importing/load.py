@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from onnx import ModelProto
 
-from bitsmith.ir.batch import resolve_shapes
-from bitsmith.ir.draft import Draft
+from bitsmith.importing.batch import resolve_shapes
+from bitsmith.importing.draft import Draft
+from bitsmith.importing.onnx_file import read_model
+from bitsmith.importing.opset import check, inline_functions, upgrade
+from bitsmith.importing.screen import screen_constants, screen_inputs, screen_model
+from bitsmith.importing.tidy import tidy
 from bitsmith.ir.graph import Graph
-from bitsmith.ir.onnx_file import read_model
-from bitsmith.ir.opset import check, inline_functions, upgrade
-from bitsmith.ir.screen import screen_constants, screen_inputs, screen_model
-from bitsmith.ir.tidy import tidy
 
 
 def load_graph(

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from onnx import AttributeProto, NodeProto
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.ir.draft import Draft
-from bitsmith.ir.infer import InferenceFailure, Inferred, infer
-from bitsmith.ir.screen import node_label
-from bitsmith.ir.tidy import fresh_name
+from bitsmith.importing.draft import Draft
+from bitsmith.importing.infer import InferenceFailure, Inferred, infer
+from bitsmith.importing.screen import node_label
+from bitsmith.importing.tidy import fresh_name
 
 
 def free_batch(draft: Draft, samples: Mapping[str, tuple[int, ...]], fixed: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.ir.draft import STANDARD, Draft, all_nodes
+from bitsmith.importing.draft import STANDARD, Draft, all_nodes
 
 LOWEST, HIGHEST = 7, 23
 """The opsets that are read."""

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
 
-from bitsmith.ir.draft import SMALL, Draft
-from bitsmith.ir.evaluate import CannotEvaluate, evaluate
+from bitsmith.importing.draft import SMALL, Draft
+from bitsmith.importing.evaluate import CannotEvaluate, evaluate
 
 Dims = tuple[int | None, ...]
 

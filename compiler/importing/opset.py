@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnx import checker, inliner, shape_inference, version_converter
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.ir.draft import Draft
+from bitsmith.importing.draft import Draft
 
 LEVEL = 23
 """The opset of every graph after import. ONNX Runtime 1.31 has kernels for all that is compiled here at it."""

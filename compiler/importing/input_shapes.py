@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from onnx import ValueInfoProto
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.ir.draft import Draft
-from bitsmith.ir.infer import Dims
+from bitsmith.importing.draft import Draft
+from bitsmith.importing.infer import Dims
 from bitsmith.registry import suggest
 
 InputShapes = Mapping[str, tuple[int, ...]]

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.ir import onnx_file
-from bitsmith.ir.load import load_graph
+from bitsmith.importing import onnx_file
+from bitsmith.importing.load import load_graph
 from tests.sketch import Sketch, normal
 
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from bitsmith.ir.load import load_graph
-from bitsmith.ir.opset import LEVEL
+from bitsmith.importing.load import load_graph
+from bitsmith.importing.opset import LEVEL
 from tests.sketch import Sketch, assert_same, normal, ops
 
 
