@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsmith.ir.load import load_graph
+from bitsmith.importing.load import load_graph
 from bitsmith.passes.equalize import ranges_in, ranges_out
 from bitsmith.pipelines import NORMALISE
 from tests.sketch import Array, Sketch, apply, assert_same, normal, reason

@@ -12,9 +12,9 @@ import pytest
 from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError
 from bitsmith.execution.interpreter import run as run_integer
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.integer import Conv, Linear
 from bitsmith.ir.linear import LINEAR, weight_value
-from bitsmith.ir.load import load_graph
 from bitsmith.manager import Changes, Pipeline, Step
 from bitsmith.module import Module
 from bitsmith.pipelines import NORMALISE
