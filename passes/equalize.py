@@ -39,7 +39,7 @@ class Equalize(Pass):
     """
 
     name: ClassVar[str] = "equalize"
-    iterations: int = 20
+    iterations: int = 100
 
     def run(self, module: Module) -> Changes:
         changes = Changes()
