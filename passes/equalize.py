@@ -52,7 +52,7 @@ class Equalize(Pass):
                 pairs.append(found)
         touched: set[Node] = set()
         for _ in range(self.iterations):
-            moved = [pair.first for pair in pairs if _equalize(pair)]
+            moved = [pair.first for pair in pairs if _equalize(pair, changes)]
             touched.update(moved)
             if not moved:
                 break
@@ -145,8 +145,8 @@ def ranges_in(linear: Node, repeat: int = 1) -> Vector:
     return np.asarray(apart.max(axis=(1, 3)).reshape(-1, repeat).max(axis=1), np.float64)
 
 
-def _equalize(pair: Pair) -> bool:
-    """Equalize the two ranges of each channel; False if they were equal, or float32 could not hold the result."""
+def _equalize(pair: Pair, changes: Changes) -> bool:
+    """Equalize the two ranges of each channel; False if they were equal, or the result is refused with a reason."""
     made, read = ranges_out(pair.first), ranges_in(pair.second, pair.repeat)
     alive = (made > 0) & (read > 0)
     scale = np.sqrt(np.where(alive, made, 1.0) / np.where(alive, read, 1.0))
@@ -157,10 +157,14 @@ def _equalize(pair: Pair) -> bool:
     held = weight.constant
     spread = np.repeat(scale, pair.repeat)
     before = Affine(pair.second.operand(0), spread, np.zeros_like(spread), 1)
-    if fold_before(before, pair.second) is not None:
-        return False
-    if fold_after(pair.first, Affine(pair.first.output, 1 / scale, zero, 1)) is not None:
-        assert held is not None
-        weight.constant = held
-        return False
-    return True
+    reason = fold_before(before, pair.second)
+    if reason is None:
+        reason = fold_after(pair.first, Affine(pair.first.output, 1 / scale, zero, 1))
+        if reason is not None:
+            assert held is not None
+            weight.constant = held
+    if reason is None:
+        return True
+    if (pair.first.where, reason) not in changes.refused:
+        changes.refuse(pair.first, reason)
+    return False

@@ -131,3 +131,16 @@ def test_real_models_keep_their_outputs(name: str, model_file: Callable[[str], P
     graph, changes = apply(f"{NORMALISE},equalize", model)
     assert changes.made
     assert_same(model, graph)
+
+
+def test_refused_where_float32_cannot_hold_the_bias() -> None:
+    sketch = Sketch(x=("N", 3, 4, 4))
+    bias = np.array([1e36, 0, 0, 0], np.float32)
+    y = sketch.add("Conv", "x", normal(4, 3, 1, 1) * np.float32(1e-3), bias)
+    model = sketch.model(sketch.add("Conv", y, normal(2, 4, 1, 1) * np.float32(1e6), normal(2)))
+    graph, changes = apply("equalize", model)
+    assert changes.made == []
+    assert len([why for where, why in changes.refused if "float32" in why or "finite" in why]) == 1
+    after = graph.nodes("Conv")[1].constant(1)
+    assert after is not None
+    np.testing.assert_array_equal(after, normal(2, 4, 1, 1) * np.float32(1e6))
