@@ -103,15 +103,6 @@ class Format:
             "axis": self.axis,
         }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, object]) -> Format:
-        return cls(
-            IntegerType(int(data["bits"]), bool(data["signed"])),  # type: ignore[call-overload]
-            tuple(float(s) for s in data["scale"]),  # type: ignore[attr-defined]
-            int(data["zero_point"]),  # type: ignore[call-overload]
-            None if data["axis"] is None else int(data["axis"]),  # type: ignore[call-overload]
-        )
-
 
 def affine(lowest: float, highest: float, type: IntegerType) -> Format:
     """The asymmetric format whose grid covers [lowest, highest] and holds 0.0 exactly.
