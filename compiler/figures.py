@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitsmith.ir.bounds import Bounds
-from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Table
+from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Requantize, Table
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,21 @@ def weight_bytes(operation: Operation) -> int:
     return math.ceil(operation.weight.size * operation.weight_format.type.bits / 8)
 
 
+def requantize_bytes(rule: Requantize) -> int:
+    """Bytes of a requantize step's vectors: multipliers of 32 bits, caps of 8."""
+    return 4 * rule.multiplier.size + (0 if rule.caps is None else rule.caps.size)
+
+
 def other_bytes(operation: Operation) -> int:
     """Bytes of the constants that are no weights: biases and multipliers in 32 bits, tables as they are."""
     match operation:
         case Conv() | Linear():
-            return 4 * (operation.bias.size + operation.requantize.multiplier.size)
+            return 4 * operation.bias.size + requantize_bytes(operation.requantize)
         case Add():
-            return 4 * len(operation.multipliers)
+            caps = operation.requantize.caps
+            return 4 * len(operation.multipliers) + (0 if caps is None else caps.size)
         case Mul() | AveragePool():
-            return 4 * operation.requantize.multiplier.size
+            return requantize_bytes(operation.requantize)
         case Table():
             return operation.entries.nbytes
         case _:

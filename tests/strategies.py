@@ -127,11 +127,20 @@ class Builder:
             lowest, highest = sorted((self.integer(lowest, highest), self.integer(lowest, highest)))
         if self.one_in(6):
             multipliers = self.random.integers(1, 2**31 - 1, multiplier, endpoint=True)
-            return Requantize(multipliers, self.integer(1, 62), format.zero_point, lowest, highest)
+            shift = self.integer(1, 62)
+            return Requantize(
+                multipliers, shift, format.zero_point, lowest, highest, self.caps(lowest, highest, multiplier)
+            )
         span = (format.type.highest - format.type.lowest) * self.choose((0.5, 1.0, 8.0))
         ratios = span / max(magnitude, 1) * self.random.uniform(0.1, 1.0, multiplier)
         multipliers, shift = dyadic(np.minimum(ratios, 2.0**29))
-        return Requantize(multipliers, shift, format.zero_point, lowest, highest)
+        return Requantize(
+            multipliers, shift, format.zero_point, lowest, highest, self.caps(lowest, highest, multiplier)
+        )
+
+    def caps(self, lowest: int, highest: int, shape: Shape) -> IntegerArray | None:
+        """Upper bounds of this shape, or as a rule none."""
+        return self.random.integers(lowest, highest, shape, endpoint=True) if self.one_in(4) else None
 
     def graph(self) -> IntegerGraph:
         """What was built; its outputs are the results that nothing reads."""

@@ -55,7 +55,7 @@ def lower_conv(writer: Writer, operation: Conv) -> None:
         dilations=list(operation.dilations),
         group=operation.groups,
     )
-    writer.quantize(operation.output, result, operation.requantize.lowest, operation.requantize.highest)
+    writer.quantize(operation.output, result, operation.requantize)
 
 
 def lower_linear(writer: Writer, operation: Linear) -> None:
@@ -67,7 +67,7 @@ def lower_linear(writer: Writer, operation: Linear) -> None:
     is_matrix = len(x.shape) == 1
     real = writer.reals(x.name) if is_matrix else _rows(writer, operation, x)
     result = writer.node("Gemm", [real, *_parameters(writer, operation)], operation.name, transB=1)
-    writer.quantize(operation.output, result, operation.requantize.lowest, operation.requantize.highest)
+    writer.quantize(operation.output, result, operation.requantize)
     if not is_matrix:
         shape = [-1, *writer.graph.result(operation).shape]
         rolled = reshaped(writer, operation, "samples", writer.integers(operation.output), shape)
@@ -111,7 +111,7 @@ def lower_add(writer: Writer, operation: Add) -> None:
         total = writer.node("Sub", [writer.node("Neg", [left], f"{operation.name}_negated"), right], operation.name)
     else:
         total = writer.node("Add" if operation.multipliers[1] >= 0 else "Sub", [left, right], operation.name)
-    writer.quantize(operation.output, total, operation.requantize.lowest, operation.requantize.highest)
+    writer.quantize(operation.output, total, operation.requantize)
 
 
 def lower_mul(writer: Writer, operation: Mul) -> None:
@@ -120,7 +120,7 @@ def lower_mul(writer: Writer, operation: Mul) -> None:
     ratio = left.format.scale[0] * right.format.scale[0] / writer.graph.result(operation).format.scale[0]
     expect_ratio(operation, operation.requantize.multiplier, operation.requantize.shift, ratio)
     product = writer.node("Mul", [writer.reals(left.name), writer.reals(right.name)], operation.name)
-    writer.quantize(operation.output, product, operation.requantize.lowest, operation.requantize.highest)
+    writer.quantize(operation.output, product, operation.requantize)
 
 
 def lower_table(writer: Writer, operation: Table) -> None:

@@ -51,7 +51,7 @@ def lower_average_pool(writer: Writer, operation: AveragePool) -> None:
         mean = _by_convolution(writer, operation, x.shape[0], counts.flat[0])
     else:
         mean = _corrected(writer, operation, size / counts)
-    writer.quantize(operation.output, mean, operation.requantize.lowest, operation.requantize.highest)
+    writer.quantize(operation.output, mean, operation.requantize)
 
 
 def divisors(writer: Writer, operation: AveragePool) -> Counts:

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bitsmith.backends.onnxruntime.capabilities import WIDEST
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.formats import Format
-from bitsmith.ir.integer import IntegerGraph, Operation, Value
+from bitsmith.ir.integer import IntegerGraph, Operation, Requantize, Value
 
 OPSET = 21
 IR_VERSION = 10
@@ -73,20 +73,28 @@ class Writer:
         operands = [self._integers[value], *self.parameters(value)]
         return self.node("DequantizeLinear", operands, f"{value}_dequantize", name)
 
-    def quantize(self, value: str, real: str, lowest: int | None = None, highest: int | None = None) -> None:
-        """Round a float tensor to the grid of `value`, and clamp to [lowest, highest] or its type's range.
+    def quantize(self, value: str, real: str, rule: Requantize | None = None) -> None:
+        """Round a float tensor to the grid of `value`, and clamp as `rule` says or to its type's range.
 
         QuantizeLinear saturates to uint8, which is the whole clamp where the range is all of it. Elsewhere a
-        Clip of the integers follows: a Relu or Clip before QuantizeLinear would keep ORT from fusing the op.
+        Clip of the integers follows, and for caps per channel a Min: a Relu, Clip or Min before QuantizeLinear
+        would keep ORT from fusing the op.
         """
-        kind = self.graph.values[value].format.type
-        bounds = (kind.lowest if lowest is None else lowest, kind.highest if highest is None else highest)
-        low, high = (int(bound) - offset(self.graph.values[value]) for bound in bounds)
+        described = self.graph.values[value]
+        kind = described.format.type
+        bounds = (kind.lowest, kind.highest) if rule is None else (rule.lowest, rule.highest)
+        low, high = (int(bound) - offset(described) for bound in bounds)
+        caps = None if rule is None else rule.caps
+        if caps is not None:
+            high = 255  # no cap is above it
         name = self._unique(f"{value}_quantized")
         made = self.node("QuantizeLinear", [real, *self.parameters(value)], f"{value}_quantize", name)
         if (low, high) != (0, 255):
             limits = [self.constant(f"{value}_{end}", np.uint8(at)) for end, at in (("low", low), ("high", high))]
             made = self.node("Clip", [made, *limits], f"{value}_clamp", self._unique(f"{value}_clamped"))
+        if caps is not None:
+            limit = self.constant(f"{value}_caps", self.held(described, caps)[None])
+            made = self.node("Min", [made, limit], f"{value}_cap", self._unique(f"{value}_capped"))
         self._integers[value] = made
 
     def keep(self, value: str, tensor: str) -> None:

@@ -62,9 +62,8 @@ def _conv(operation: Conv, graph: IntegerGraph) -> Call:
         **_window(operation),
         "groups": operation.groups,
         "weight_signed": int(operation.weight_format.type.signed),
-        **_requantize(operation.requantize, graph.result(operation)),
     }
-    return Call(f"Conv{_width(operation, graph)}", attributes, ("weight", "bias", "requantize.multiplier"))
+    return _requantizing(operation, graph, f"Conv{_width(operation, graph)}", attributes, "weight", "bias")
 
 
 @call.register
@@ -72,9 +71,8 @@ def _linear(operation: Linear, graph: IntegerGraph) -> Call:
     attributes = {
         **_unsigned(operation, graph),
         "weight_signed": int(operation.weight_format.type.signed),
-        **_requantize(operation.requantize, graph.result(operation)),
     }
-    return Call(f"Linear{_width(operation, graph)}", attributes, ("weight", "bias", "requantize.multiplier"))
+    return _requantizing(operation, graph, f"Linear{_width(operation, graph)}", attributes, "weight", "bias")
 
 
 @call.register
@@ -83,9 +81,8 @@ def _average_pool(operation: AveragePool, graph: IntegerGraph) -> Call:
         **_unsigned(operation, graph),
         "kernel": operation.kernel,
         **_window(operation),
-        **_requantize(operation.requantize, graph.result(operation)),
     }
-    return Call(f"AveragePool{_width(operation, graph)}", attributes, ("requantize.multiplier",))
+    return _requantizing(operation, graph, f"AveragePool{_width(operation, graph)}", attributes)
 
 
 @call.register
@@ -94,18 +91,13 @@ def _add(operation: Add, graph: IntegerGraph) -> Call:
         **_zero_points(operation, graph),
         "a_multiplier": operation.multipliers[0],
         "b_multiplier": operation.multipliers[1],
-        **_requantize(operation.requantize, graph.result(operation)),
     }
-    return Call("Add", attributes, ("requantize.multiplier",))
+    return _requantizing(operation, graph, "Add", attributes)
 
 
 @call.register
 def _mul(operation: Mul, graph: IntegerGraph) -> Call:
-    attributes = {
-        **_zero_points(operation, graph),
-        **_requantize(operation.requantize, graph.result(operation)),
-    }
-    return Call("Mul", attributes, ("requantize.multiplier",))
+    return _requantizing(operation, graph, "Mul", _zero_points(operation, graph))
 
 
 @call.register
@@ -207,6 +199,21 @@ def _window(operation: Conv | AveragePool | MaxPool) -> dict[str, Sequence[int]]
 def _zero_points(operation: Operation, graph: IntegerGraph) -> dict[str, int]:
     a, b = graph.operands(operation)
     return {"a_zero_point": a.format.zero_point, "b_zero_point": b.format.zero_point}
+
+
+def _requantizing(
+    operation: Conv | Linear | AveragePool | Add | Mul,
+    graph: IntegerGraph,
+    function: str,
+    attributes: Attributes,
+    *arrays: str,
+) -> Call:
+    """A call that ends in a requantize step; `Capped` functions take an upper bound per channel as well."""
+    rule = operation.requantize
+    every = {**attributes, **_requantize(rule, graph.result(operation))}
+    if rule.caps is None:
+        return Call(function, every, (*arrays, "requantize.multiplier"))
+    return Call(f"{function}Capped", every, (*arrays, "requantize.multiplier", "requantize.caps"))
 
 
 def _requantize(rule: Requantize, result: Value) -> dict[str, int]:

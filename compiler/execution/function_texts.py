@@ -122,6 +122,14 @@ def _average_pool(sums: str) -> Text:
     return Text("x, multiplier", "requantize(sum of x - x_zero_point over each window)", body)
 
 
+def _capped(plain: Text) -> Text:
+    """The same function with an upper bound per channel on what it requantizes to."""
+    body = plain.body.replace("bitsmith.Requantize ", "bitsmith.RequantizeCapped ").replace(
+        "(accumulator, multiplier)", "(accumulator, multiplier, caps)"
+    )
+    return Text(f"{plain.inputs}, caps", f"min({plain.meaning}, caps)", body)
+
+
 def _concat(count: int) -> Text:
     inputs = ", ".join(f"x{i}" for i in range(count))
     return Text(inputs, "the inputs side by side", f"y = Concat <axis: int = @axis> ({inputs})")
@@ -274,6 +282,17 @@ FUNCTIONS = {
         y = Cast <to: int = @type> (clamped)
         """,
     ),
+    "RequantizeCapped": Text(
+        "accumulator, multiplier, caps",
+        "min(requantize(accumulator), caps)",
+        """
+        free = bitsmith.Requantize <shift: int = @shift, zero_point: int = @zero_point, lowest: int = @lowest,
+            highest: int = @highest, type: int = 7> (accumulator, multiplier)
+        is_above = Greater (free, caps)
+        capped = Where (is_above, caps, free)
+        y = Cast <to: int = @type> (capped)
+        """,
+    ),
     "Centred": Text(
         "x",
         "x - zero_point as int64",
@@ -328,5 +347,8 @@ FUNCTIONS = {
         """,
     ),
 }
+
+REQUANTIZING = ("Conv", "ConvWide", "Linear", "LinearWide", "AveragePool", "AveragePoolWide", "Add", "Mul")
+FUNCTIONS |= {f"{name}Capped": _capped(FUNCTIONS[name]) for name in REQUANTIZING}
 
 FAMILIES = {"Concat": _concat, "Resize": _resize}

@@ -72,7 +72,7 @@ def centred(operation: Operation, operands: list[IntegerArray], graph: IntegerGr
 
 
 def requantize(accumulator: Array, operation: Operation, graph: IntegerGraph) -> IntegerArray:
-    """`clamp(((acc * multiplier + 2^(shift-1)) >> shift) + zero_point)`, in 64 bits; in storage type.
+    """`min(clamp(((acc * multiplier + 2^(shift-1)) >> shift) + zero_point), caps)`, in 64 bits; in storage type.
 
     |acc| < 2^31 and multiplier < 2^31, or |acc| < 2^62 and multiplier = 1 (Add): the product stays below 2^62, and
     with the half added below 2^63.
@@ -84,4 +84,6 @@ def requantize(accumulator: Array, operation: Operation, graph: IntegerGraph) ->
     wide >>= rule.shift
     wide += rule.zero_point
     np.clip(wide, rule.lowest, rule.highest, out=wide)
+    if rule.caps is not None:
+        np.minimum(wide, rule.caps, out=wide)
     return wide.astype(graph.result(operation).format.type.storage)

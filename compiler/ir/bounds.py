@@ -108,7 +108,8 @@ def result_interval(operation: Operation, operands: list[Interval]) -> Interval:
     """The range of the output, given the operands' ranges."""
     match operation:
         case Conv() | Linear() | Add() | Mul() | AveragePool():
-            return Interval(operation.requantize.lowest, operation.requantize.highest)
+            rule = operation.requantize
+            return Interval(rule.lowest, rule.highest if rule.caps is None else int(rule.caps.max()))
         case Table():
             return Interval(int(operation.entries.min()), int(operation.entries.max()))
         case Concat():

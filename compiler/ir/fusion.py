@@ -1,4 +1,4 @@
-"""Which float nodes become one integer operation: a linear op, its bias, and the clamp that follows it.
+"""Which float nodes become one integer operation: a linear op, its bias, and the clamps that follow it.
 
 The one rule that calibration, planning and lowering share: what is fused away never exists as an integer
 tensor, so it needs no statistics and no format.
@@ -7,6 +7,9 @@ tensor, so it needs no statistics and no format.
 from __future__ import annotations
 
 import math
+
+import numpy as np
+import numpy.typing as npt
 
 from bitsmith.ir.graph import Graph, Node, Value
 
@@ -37,13 +40,52 @@ def fused_activation(node: Node) -> Node | None:
     return follower if all(bound.constant is not None for bound in bounds) else None
 
 
+def fused_caps(node: Node) -> Node | None:
+    """The Min with one number per channel that rides in this node's requantize step, if any.
+
+    It is the last to ride, behind the activation where there is one. ReLU6 takes this form once its channels are
+    scaled apart: ONNX's Clip has one upper bound for all, so a Relu and a Min with a constant of shape
+    (1, channels, 1, ...) say it in two nodes that every runtime knows.
+    """
+    if node.op not in REQUANTIZING:
+        return None
+    follower = _only_reader(fused_activation(node) or bias_of(node) or node)
+    if follower is None or follower.op != "Min":
+        return None
+    caps = channel_caps(follower)
+    if caps is None or np.any(caps < clamp_of(node)[0]):
+        return None
+    # Caps count channels along axis 1, a product of rank 3 along its last.
+    return follower if node.op != "MatMul" or node.output.rank == 2 else None
+
+
+def channel_caps(node: Node) -> npt.NDArray[np.float32] | None:
+    """The bound per channel that a Min of data with a constant puts on it, (channels,), or None if it is no such Min.
+
+    The constant has the shape (1, channels, 1, ...), leading ones perhaps left out, or (channels,) at rank 2.
+    """
+    held = node.constant(1)
+    if len(node.inputs) != 2 or held is None or node.operand(0).constant is not None:
+        return None
+    rank, shape = node.output.rank, node.output.shape
+    if held.ndim > rank or held.dtype != np.float32:
+        return None
+    aligned = (1,) * (rank - held.ndim) + held.shape
+    return held.ravel() if aligned == (1, shape[1], *[1] * (rank - 2)) else None
+
+
+def fused_clamps(node: Node) -> tuple[Node, ...]:
+    """What of a node's clamps rides in its requantize step, in order: a Relu or Clip, then a Min per channel."""
+    return tuple(rider for rider in (fused_activation(node), fused_caps(node)) if rider is not None)
+
+
 def group_output(node: Node) -> Value:
     """What a node makes once its bias and its activation have ridden along."""
-    return (fused_activation(node) or bias_of(node) or node).output
+    return (fused_caps(node) or fused_activation(node) or bias_of(node) or node).output
 
 
 def clamp_of(node: Node) -> tuple[float, float]:
-    """The real interval that the fused activation clamps to; infinite where there is none."""
+    """The real interval that the fused activation clamps to, caps apart; infinite where there is none."""
     activation = fused_activation(node)
     if activation is None:
         return -math.inf, math.inf
@@ -56,11 +98,17 @@ def clamp_of(node: Node) -> tuple[float, float]:
     )
 
 
+def caps_of(node: Node) -> npt.NDArray[np.float32] | None:
+    """The upper bound per channel that rides along, float32 (channels,), or None."""
+    rider = fused_caps(node)
+    return None if rider is None else channel_caps(rider)
+
+
 def riders(graph: Graph) -> set[Node]:
     """The nodes that ride in another node's operation and become none of their own."""
     riding = {bias for node in graph.nodes("MatMul") if (bias := bias_of(node)) is not None}
     leaders = [node for node in graph.nodes(*REQUANTIZING) if node not in riding]
-    return riding | {rider for node in leaders if (rider := fused_activation(node)) is not None}
+    return riding | {rider for node in leaders for rider in fused_clamps(node)}
 
 
 def materialised(graph: Graph) -> list[Value]:

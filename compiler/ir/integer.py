@@ -32,7 +32,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Requantize:
-    """`q = clamp(((acc * multiplier + 2^(shift-1)) >> shift) + zero_point, lowest, highest)`.
+    """`q = min(clamp(((acc * multiplier + 2^(shift-1)) >> shift) + zero_point, lowest, highest), caps)`.
 
     acc is int32, the product 64 bits wide, the shift arithmetic: round half up, rounded once.
 
@@ -41,6 +41,8 @@ class Requantize:
                 largest has fewer bits in its multiplier, which costs it at most 2^-31 of the largest ratio.
     shift:      1 to 62.
     zero_point: of the output. lowest, highest: the clamp, which is where a fused Relu or Clip lives.
+    caps:       an upper bound of each channel's own, int64 in [lowest, highest], of a shape that broadcasts against
+                one sample of the output: where a fused Min lives. None, as a rule, where `highest` serves all.
     """
 
     multiplier: npt.NDArray[np.int64]
@@ -48,6 +50,7 @@ class Requantize:
     zero_point: int
     lowest: int
     highest: int
+    caps: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         _freeze(self, "multiplier", np.int64)
@@ -57,6 +60,10 @@ class Requantize:
             raise InternalError(f"a requantize shift of {self.shift}, outside 1 to 62")
         if self.lowest > self.highest:
             raise InternalError(f"an empty clamp [{self.lowest}, {self.highest}]")
+        if self.caps is not None:
+            _freeze(self, "caps", np.int64)
+            if self.caps.size == 0 or self.caps.min() < self.lowest or self.caps.max() > self.highest:
+                raise InternalError(f"caps outside of the clamp [{self.lowest}, {self.highest}]")
 
 
 @dataclass(frozen=True, eq=False)

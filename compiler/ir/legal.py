@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bitsmith.ir.fusion import channel_caps
 from bitsmith.ir.graph import Graph, Node, Value
 
 
@@ -139,6 +140,15 @@ def _clip(node: Node) -> Problem | None:
     return None
 
 
+def _min(node: Node) -> Problem | None:
+    if channel_caps(node) is not None:
+        return None
+    return Problem(
+        "it does not bound its input by one number per channel",
+        "Use Clip for one bound, or a constant of shape (1, channels, 1, ...) as its second operand.",
+    )
+
+
 def _prelu(node: Node) -> Problem | None:
     problem, slope = _constant_rest(node), node.constant(1)
     if problem is not None or slope is None or slope.size == 1:
@@ -246,6 +256,7 @@ RULES: dict[str, Rule] = {
     "LeakyRelu": _any,
     "MatMul": _matmul,
     "MaxPool": _pool,
+    "Min": _min,
     "Mul": _binary,
     "PRelu": _prelu,
     "Pad": _pad,

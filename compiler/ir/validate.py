@@ -141,6 +141,9 @@ def _linear(operation: Linear, x: Value, result: Value) -> Problems:
     if operation.weight.ndim != 2 or not x.shape or operation.weight.shape[1] != x.shape[-1]:
         yield f"multiplies {list(x.shape)} by a weight of shape {list(operation.weight.shape)}"
     yield from _weight(operation.weight, operation.bias, operation.weight_format)
+    caps = operation.requantize.caps
+    if caps is not None and caps.ndim > 1:
+        yield f"has caps of shape {list(caps.shape)}, not one per output"
 
 
 @_rules.register
@@ -246,13 +249,16 @@ def _requantize(requantize: Requantize, result: Value) -> Problems:
         yield f"requantizes to zero point {requantize.zero_point}, not {result.format.zero_point}"
     if requantize.lowest < kind.lowest or requantize.highest > kind.highest:
         yield f"clamps to [{requantize.lowest}, {requantize.highest}], beyond {kind}"
-    shape = requantize.multiplier.shape
-    try:
-        fits = np.broadcast_shapes(shape, result.shape) == result.shape
-    except ValueError:
-        fits = False
-    if not fits:
-        yield f"a multiplier of shape {list(shape)} does not broadcast to {list(result.shape)}"
+    shapes = {"a multiplier": requantize.multiplier.shape}
+    if requantize.caps is not None:
+        shapes["caps"] = requantize.caps.shape
+    for what, shape in shapes.items():
+        try:
+            fits = np.broadcast_shapes(shape, result.shape) == result.shape
+        except ValueError:
+            fits = False
+        if not fits:
+            yield f"{what} of shape {list(shape)} does not broadcast to {list(result.shape)}"
 
 
 def _integers(array: IntegerArray, kind: IntegerType, what: str) -> Problems:

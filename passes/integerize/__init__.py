@@ -38,6 +38,7 @@ LOWERINGS: dict[str, Callable[[Build, Node], None]] = {
     "GlobalAveragePool": lower_average_pool,
     "MatMul": lower_matrix_product,
     "MaxPool": lower_max_pool,
+    "Min": lower_table,
     "Mul": lower_mul,
     "PRelu": lower_table,
     "Pad": lower_pad,

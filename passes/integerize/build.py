@@ -12,7 +12,7 @@ from bitsmith.errors import InternalError
 from bitsmith.ir import graph as float_ir
 from bitsmith.ir.dyadic import dyadic
 from bitsmith.ir.formats import Format, IntegerArray, Plan
-from bitsmith.ir.fusion import clamp_of, group_output
+from bitsmith.ir.fusion import caps_of, clamp_of, group_output
 from bitsmith.ir.integer import HostOperation, Operation, Requantize, Value
 
 
@@ -80,10 +80,19 @@ class Build:
         return self.clamp(node, multiplier, shift)
 
     def clamp(self, node: float_ir.Node, multiplier: npt.NDArray[np.int64], shift: int) -> Requantize:
-        """A requantize step into the format of the node's group, with its fused activation as the clamp."""
-        output = self.format(group_output(node))
+        """A requantize step into the format of the node's group, with its fused activation as the clamp.
+
+        Caps are reals, rounded to the grid here and only here; those that bound nothing beyond the clamp are left out.
+        """
+        output, real = self.format(group_output(node)), caps_of(node)
         lowest, highest = (_on_grid(bound, output) for bound in clamp_of(node))
-        return Requantize(np.atleast_1d(multiplier), shift, output.zero_point, lowest, highest)
+        caps = None
+        if real is not None:
+            on_grid = np.minimum(output.quantize(real).astype(np.int64), highest)
+            highest = int(on_grid.max())
+            if on_grid.min() < highest:
+                caps = on_grid.reshape(-1, *[1] * (node.output.rank - 2))
+        return Requantize(np.atleast_1d(multiplier), shift, output.zero_point, lowest, highest, caps)
 
 
 def _on_grid(bound: float, output: Format) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import InternalError
+from bitsmith.ir.fusion import channel_caps
 from bitsmith.ir.graph import Node
 from bitsmith.ir.integer import Function, Table
 from bitsmith.passes.integerize.build import Build
@@ -33,6 +34,11 @@ def _rows(node: Node, x: Reals) -> list[Reals]:
         if slope is None:
             raise InternalError("a slope that is not constant", where=node.where)
         return [np.where(x < 0, float(one) * x, x) for one in slope.ravel()]
+    if node.op == "Min":
+        caps = channel_caps(node)
+        if caps is None:
+            raise InternalError("bounds that are not one per channel", where=node.where)
+        return [np.minimum(x, float(one)) for one in caps]
     return [FUNCTIONS[node.op](node, x)]
 
 

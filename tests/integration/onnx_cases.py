@@ -168,6 +168,28 @@ def clip(draw: Draw) -> Case:
 
 
 @st.composite
+def channel_caps(draw: Draw) -> Case:
+    """A Min with one number per channel, by itself."""
+    shape = image(draw)
+    caps = np.abs(reals(draw, (1, shape[0], *[1] * (len(shape) - 1)))).astype(np.float32)
+    return single("Min", {"x": shape}, {"caps": caps})
+
+
+@st.composite
+def capped_sum(draw: Draw) -> Case:
+    """A Min with one number per channel, behind a Relu, in the requantize step of an Add."""
+    shape = image(draw)
+    caps = np.abs(reals(draw, (1, shape[0], *[1] * (len(shape) - 1)))).astype(np.float32)
+    plain = single("Add", {"a": shape, "b": shape}, {"caps": caps}, operands=["a", "b"], outputs=("sum",))
+    graph = plain.model.graph
+    graph.node.append(helper.make_node("Relu", ["sum"], ["above"], name="relu"))
+    graph.node.append(helper.make_node("Min", ["above", "caps"], ["y"], name="min"))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", *shape]))
+    return Case(onnx.shape_inference.infer_shapes(plain.model), plain.inputs)
+
+
+@st.composite
 def prelu(draw: Draw) -> Case:
     shape = image(draw)
     slope = draw(st.sampled_from([(), (1,), (shape[0], *[1] * (len(shape) - 1))]))
@@ -339,6 +361,8 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "arithmetic with a constant": arithmetic_constant(),
     "average pool": average_pool(),
     "batch norm": batch_norm(),
+    "capped sum": capped_sum(),
+    "channel caps": channel_caps(),
     "clip": clip(),
     "concat": concat(),
     "conv": conv(),

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError, UnsupportedError
+from bitsmith.execution.interpreter import run
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.integer import Concat, Conv, IntegerGraph, Linear, Table
@@ -198,3 +199,29 @@ def test_an_accumulator_that_int32_cannot_hold_is_refused_by_name() -> None:
     x = np.ones((2, width), np.float32)
     with pytest.raises(UnsupportedError, match=r"Linear wide: .*int32 cannot hold"):
         compiled(made, x)
+
+
+@pytest.mark.parametrize("caps", [[0.5, 1.0], [1.0, 1.0], [0.5, 1e9]])
+def test_a_bound_per_channel_is_rounded_to_the_grid_once(x: Array, caps: list[float]) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Min", ["r", "caps"], ["k"]),
+        helper.make_node("Concat", ["k", "x"], ["y"], axis=1),
+    ]
+    constants = {
+        "w": np.ones((2, 4, 1, 1), np.float32),
+        "caps": np.array(caps, np.float32).reshape(1, 2, 1, 1),
+    }
+    graph = compiled(model(nodes, [4, 6, 6], constants), x)
+    conv, chosen = graph.operations[0], graph.values["k"].format
+    assert isinstance(conv, Conv)
+    on_grid = [int(chosen.quantize(cap)) for cap in caps]
+    assert conv.requantize.lowest == chosen.zero_point
+    assert conv.requantize.highest == max(on_grid)
+    if len(set(on_grid)) == 1:
+        assert conv.requantize.caps is None
+    else:
+        np.testing.assert_array_equal(conv.requantize.caps, np.reshape(on_grid, (2, 1, 1)))
+    integers = run(graph, {"x": graph.values["x"].format.quantize(x)}, keep=True)["k"]
+    assert integers.max(axis=(0, 2, 3)).tolist() == on_grid

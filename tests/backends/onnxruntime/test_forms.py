@@ -51,6 +51,17 @@ def optimized(graph: IntegerGraph) -> Counter[str]:
     return ops(model)
 
 
+@pytest.mark.parametrize("lowest", [-128, 0])
+def test_caps_per_channel_leave_the_conv_an_integer_kernel(lowest: int) -> None:
+    graph = conv((7, 9))
+    (operation,) = graph.operations
+    assert isinstance(operation, Conv)
+    caps = np.linspace(lowest, 127, len(operation.weight)).astype(np.int64).reshape(-1, 1, 1)
+    capped = replace(operation, requantize=replace(operation.requantize, lowest=lowest, caps=caps))
+    found = optimized(replace(graph, operations=(capped,)))
+    assert found - optimized(graph) == Counter({"Min": 1, "Clip": int(lowest > -128)})
+
+
 @pytest.mark.parametrize(
     "graph",
     [

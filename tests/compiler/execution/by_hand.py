@@ -80,7 +80,8 @@ def broadcast(index: Index, shape: Shape) -> Index:
 def requantized(accumulator: int, rule: Requantize, index: Index) -> int:
     multiplier = int(rule.multiplier[broadcast(index, rule.multiplier.shape)])
     shifted = (accumulator * multiplier + (1 << (rule.shift - 1))) >> rule.shift
-    return min(max(shifted + rule.zero_point, rule.lowest), rule.highest)
+    clamped = min(max(shifted + rule.zero_point, rule.lowest), rule.highest)
+    return clamped if rule.caps is None else min(clamped, int(rule.caps[broadcast(index, rule.caps.shape)]))
 
 
 def under(op: Conv | AveragePool | MaxPool, kernel: Shape, space: Shape, index: Index) -> Iterator[tuple[Index, Index]]:

@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 from bitsmith.errors import ArtifactError, UnsupportedError
 from bitsmith.execution import serial
 from bitsmith.execution.batches import vectors
-from bitsmith.execution.export import METADATA, from_onnx, to_onnx
+from bitsmith.execution.export import METADATA, SERIAL_VERSION, from_onnx, to_onnx
 from bitsmith.execution.function_texts import FAMILIES, FUNCTIONS
 from bitsmith.execution.functions import functions
 from bitsmith.execution.interpreter import run
@@ -264,11 +264,11 @@ ALTERATIONS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
         lambda model: model.metadata_props.append(model.metadata_props[0]),
         "is not a model that bitsmith wrote",
     ),
-    "another version": (metadata(lambda data: data.update(version=2)), "is of another version"),
+    "another version": (metadata(lambda data: data.update(version=SERIAL_VERSION + 1)), "is of another version"),
     "a list": (text("[]"), "is of another version"),
     "no JSON": (text("{"), "describes its graph in no JSON"),
     "deep JSON": (text("[" * 100_000), "describes its graph in no JSON"),
-    "no number": (text('{"version":1,"name":NaN}'), "has the fields"),
+    "no number": (text(f'{{"version":{SERIAL_VERSION},"name":NaN}}'), "has the fields"),
     "a missing field": (metadata(lambda data: data.pop("host")), "graph: has the fields"),
     "another field": (layer(extra=1), r"operations\[0\]: has the fields"),
     "another kind": (layer(kind="Gru"), "is of an unknown kind 'Gru'"),

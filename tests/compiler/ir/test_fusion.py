@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 
 from bitsmith.importing.load import load_graph
-from bitsmith.ir.fusion import bias_of, clamp_of, fused_activation, group_output, materialised, riders
+from bitsmith.ir.fusion import (
+    bias_of,
+    caps_of,
+    clamp_of,
+    fused_activation,
+    fused_clamps,
+    group_output,
+    materialised,
+    riders,
+)
 from bitsmith.ir.graph import Graph, Node
-from tests.sketch import Sketch, normal
+from tests.sketch import Array, Sketch, normal
+
+CAPS = np.array([1, 2], np.float32).reshape(1, 2, 1, 1)
 
 
 def node(graph: Graph, op: str) -> Node:
@@ -46,6 +57,47 @@ def test_a_clip_with_one_bound_is_open_on_the_other_side() -> None:
     sketch = Sketch(a=("N", 3), b=("N", 3))
     graph = load_graph(sketch.model(sketch.add("Clip", sketch.add("Add", "a", "b"), None, np.float32(6))))
     assert clamp_of(node(graph, "Add")) == (-math.inf, 6.0)
+
+
+def test_a_bound_per_channel_rides_behind_the_activation() -> None:
+    sketch = Sketch(x=("N", 3, 4, 4))
+    relu = sketch.add("Relu", sketch.add("Conv", "x", normal(2, 3, 1, 1)))
+    graph = load_graph(sketch.model(sketch.add("Min", relu, CAPS, outputs=["y"])))
+    conv = node(graph, "Conv")
+    assert fused_clamps(conv) == (node(graph, "Relu"), node(graph, "Min"))
+    assert riders(graph) == set(fused_clamps(conv))
+    assert clamp_of(conv) == (0.0, math.inf)
+    np.testing.assert_array_equal(caps_of(conv), [1, 2])
+    assert names(graph) == ["x", "y"]
+
+
+def test_a_bound_per_channel_rides_without_an_activation() -> None:
+    sketch = Sketch(x=("N", 3))
+    product = sketch.add("Gemm", "x", normal(3, 2))
+    graph = load_graph(sketch.model(sketch.add("Min", product, CAPS.reshape(2), outputs=["y"])))
+    assert fused_clamps(node(graph, "Gemm")) == (node(graph, "Min"),)
+    np.testing.assert_array_equal(caps_of(node(graph, "Gemm")), [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("caps", "low"),
+    [(-CAPS, 0.0), (CAPS, 1.5), (CAPS.reshape(1, 1, 2, 1), 0.0), (CAPS.reshape(1, 1, 1, 2), 0.0)],
+    ids=["below Relu", "below Clip", "by row", "by column"],
+)
+def test_bounds_that_do_not_ride(caps: Array, low: float) -> None:
+    sketch = Sketch(x=("N", 3, 2, 2))
+    clip = sketch.add("Clip", sketch.add("Conv", "x", normal(2, 3, 1, 1)), np.float32(low), np.float32(9))
+    graph = load_graph(sketch.model(sketch.add("Min", clip, caps, outputs=["y"])))
+    assert fused_clamps(node(graph, "Conv")) == (node(graph, "Clip"),)
+    assert caps_of(node(graph, "Conv")) is None
+
+
+def test_channels_of_a_product_of_rank_3_are_not_its_bounds_axis() -> None:
+    sketch = Sketch(x=("N", 2, 3))
+    product = sketch.add("MatMul", "x", normal(3, 5), outputs=["p"])
+    graph = load_graph(sketch.model(sketch.add("Min", product, CAPS.reshape(1, 2, 1), outputs=["y"])))
+    assert fused_clamps(node(graph, "MatMul")) == ()
+    assert names(graph) == ["x", "p", "y"]
 
 
 def test_what_is_read_elsewhere_too_keeps_its_activation_apart() -> None:

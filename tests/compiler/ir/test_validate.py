@@ -135,6 +135,14 @@ BROKEN: dict[str, tuple[IntegerGraph, str]] = {
         graph_of(linear(requantize=dataclasses.replace(RULE, highest=128)), *LINE),
         "clamps to [-128, 128], beyond int8",
     ),
+    "long caps": (
+        graph_of(linear(requantize=dataclasses.replace(RULE, caps=np.array([1, 2, 3]))), *LINE),
+        "caps of shape [3] does not broadcast to [2]",
+    ),
+    "caps by row": (
+        graph_of(linear(requantize=dataclasses.replace(RULE, caps=np.array([[1, 2]]))), (5, 2), (5, 3)),
+        "has caps of shape [1, 2], not one per output",
+    ),
     "a long multiplier": (
         graph_of(linear(requantize=multiplier(3)), *LINE),
         "a multiplier of shape [3] does not broadcast to [2]",
