@@ -67,6 +67,11 @@ class Dataset:
         return cls._of(source, inputs)
 
     @classmethod
+    def from_source(cls, source: ArraySource, inputs: Mapping[str, tuple[int, ...]]) -> Dataset:
+        """The data in any source of arrays, by the same rules as those of a file."""
+        return cls._of(source, inputs)
+
+    @classmethod
     def _of(cls, source: ArraySource, inputs: Mapping[str, tuple[int, ...]]) -> Dataset:
         if not inputs:
             raise DataError("no array for a model input", where=source.name, fix="Save the model's input as 'x'")

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from bitsmith.artifact import INTEGER_MODEL, REPORT, VECTORS, Artifact, called, load, write_vectors
 from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
+from bitsmith.data_free import ranges_of, require_one_source
 from bitsmith.dataset import Dataset
 from bitsmith.describe import describe
-from bitsmith.errors import PipelineError, VerificationError
+from bitsmith.errors import VerificationError
 from bitsmith.execution.batches import batch_size, in_batches, vectors
 from bitsmith.execution.export import to_onnx
 from bitsmith.execution.interpreter import run_batched
@@ -43,6 +44,9 @@ WORK = 8_000_000_000
 """Multiply-accumulates that verification may take; a large model is verified on fewer vectors, but on one of
 each kind at least."""
 
+NEED_NORMAL_FORM = ("distill-inputs", "estimate-statistics", "calibrate", "integerize")
+"""Passes that take long, or that know the ops of a normalised graph alone."""
+
 EACH = 4
 """Calibration samples on which `verify_each` runs the float graph."""
 
@@ -61,7 +65,7 @@ def compile(
 ) -> Artifact:
     """Compile the ONNX model at `model` for a target, and write the folder `out`.
 
-    calibration: an .npz file of samples; None for a pipeline that takes no statistics.
+    calibration: an .npz file of samples; None for a recipe that is data-free, or takes no statistics.
     recipe:      bits, observers, or a pipeline of your own; by default what the target prefers.
     verify_each: run the float graph after every pass and stop at one that moves what it promises to preserve.
     dump_dir:    where to write the model after every pass.
@@ -73,13 +77,14 @@ def compile(
     recipe = recipe or Recipe()
     chosen = target if isinstance(target, Target) else load_target(target)
     pipeline = recipe.passes(chosen)
-    if calibration is None and any(one.name == "calibrate" for one in pipeline.passes):
-        raise PipelineError("this pipeline needs calibration data", fix="Give --calibration DATA.npz.")
+    require_one_source(pipeline, recipe, given=calibration is not None)
     refuse_to_replace(Path(os.path.realpath(out)), Path(out))
     graph = load_graph(model, recipe.input_shapes)
     samples = {value.name: value.sample_shape for value in graph.inputs}
     dataset = None if calibration is None else Dataset.open(calibration, samples)
-    module = Module(graph, chosen, dataset, recipe.seed or 0, progress)
+    module = Module(
+        graph, chosen, dataset, recipe.seed or 0, progress, input_ranges=ranges_of(graph, recipe.input_ranges)
+    )
     recorder = Recorder(tell) if tell is not None else Recorder()
     normalised = _normalised(pipeline)
     callbacks: list[Callback] = [recorder, Gate(normalised, _refuse_illegal)]
@@ -96,9 +101,10 @@ def compile(
 
 
 def _normalised(pipeline: Pipeline) -> int:
-    """How many passes come before the first that takes long and needs normal form: calibrate, or else integerize."""
+    """How many passes come before the first that takes long and needs normal form, such as calibrate."""
     names = [one.name for one in pipeline.passes]
-    return next((names.index(name) for name in ("calibrate", "integerize") if name in names), len(names))
+    found = [names.index(name) for name in NEED_NORMAL_FORM if name in names]
+    return min(found, default=len(names))
 
 
 def _refuse_illegal(step: Step) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bitsmith.dataset import Dataset
@@ -9,6 +10,7 @@ from bitsmith.errors import PipelineError
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
+from bitsmith.ir.moments import BatchNorms
 from bitsmith.ir.statistics import Statistics
 from bitsmith.progress import Progress, silent
 from bitsmith.target import Target
@@ -20,7 +22,9 @@ class Module:
 
     graph:       the float graph, which passes rewrite in place.
     target:      what the model is compiled for; passes ask it for legal bits and granularity.
-    calibration: the samples that statistics are taken from; None in a compile without data.
+    calibration: the samples that statistics are taken from, or those that a pass made up; None where there are none.
+    input_ranges: by name of an input, its lowest and highest value, where the user said so.
+    batch_norms: what batch normalisations said of activations; None until a pass records it.
     seed:        of everything that draws random numbers.
     progress:    told how far a long piece of work is.
     statistics, plan, integer: None until a pass makes them; `require_...` says which pass is missing.
@@ -31,6 +35,8 @@ class Module:
     calibration: Dataset | None = None
     seed: int = 0
     progress: Progress = field(default=silent)
+    input_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    batch_norms: BatchNorms | None = None
     statistics: Statistics | None = None
     plan: Plan = field(default_factory=Plan)
     integer: IntegerGraph | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from bitsmith.data_free import without_data
 from bitsmith.errors import PipelineError
 from bitsmith.manager import Pipeline
 from bitsmith.observers import AUTO, OBSERVERS
@@ -28,7 +30,9 @@ class Recipe:
     granularity:  of weight scales, `channel` or `tensor`.
     symmetric_activations: whether activations get zero point 0.
     observer:     how activation ranges are chosen: auto, min-max, percentile, mse or kl.
+    data_free:    whether to make calibration inputs from what the model's batch normalisations remember.
     seed:         of everything that draws random numbers.
+    input_ranges: by input name, its lowest and highest value, for compiles without data.
     input_shapes: by input name, the shape with its batch dimension; for models that leave dimensions open.
     """
 
@@ -38,7 +42,9 @@ class Recipe:
     granularity: str | None = None
     symmetric_activations: bool | None = None
     observer: str | None = None
+    data_free: bool | None = None
     seed: int | None = None
+    input_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -52,7 +58,8 @@ class Recipe:
     def overridden(self, other: Recipe) -> Recipe:
         """This recipe with whatever `other` says put in its place."""
         said = {one.name: getattr(other, one.name) for one in fields(self) if getattr(other, one.name) is not None}
-        return replace(self, **{**said, "input_shapes": {**self.input_shapes, **other.input_shapes}})
+        merged = {name: {**getattr(self, name), **getattr(other, name)} for name in ("input_shapes", "input_ranges")}
+        return replace(self, **{**said, **merged})
 
     def refuse_contradiction(self, where: str = "") -> None:
         """Refuse options that a pipeline of the user's own would leave without effect."""
@@ -67,7 +74,8 @@ class Recipe:
     def passes(self, target: Target) -> Pipeline:
         """The pipeline that this recipe makes for a target; PipelineError for bits it does not run."""
         self.refuse_contradiction()
-        return Pipeline.parse(self.pipeline if self.pipeline is not None else self._default(target))
+        chosen = Pipeline.parse(self.pipeline if self.pipeline is not None else self._default(target))
+        return without_data(chosen) if self.data_free else chosen
 
     def _default(self, target: Target) -> str:
         if target.scales != "free" or set(target.fused) != FUSED:
@@ -133,6 +141,16 @@ def _shapes(value: object) -> dict[str, tuple[int, ...]]:
     return {name: tuple(dimension(size) for size in shape) for name, shape in value.items()}
 
 
+def _ranges(value: object) -> dict[str, tuple[float, float]]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table such as {{x = [0, 255]}}, not {shown(value)}")
+    for name, ends in value.items():
+        numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
+        if not numbers or not -math.inf < ends[0] < ends[1] < math.inf:
+            raise ValueError(f"the range of {name} must be two numbers, the lower one first, not {shown(ends)}")
+    return {name: (float(ends[0]), float(ends[1])) for name, ends in value.items()}
+
+
 _READERS: dict[str, Reader] = {
     "pipeline": _pipeline,
     "weights": integer(1, 16),
@@ -140,6 +158,8 @@ _READERS: dict[str, Reader] = {
     "granularity": one_of(*GRANULARITIES),
     "symmetric_activations": boolean,
     "observer": one_of(AUTO, *OBSERVERS),
+    "data_free": boolean,
     "seed": integer(0, 2**32 - 1),
+    "input_ranges": _ranges,
     "input_shapes": _shapes,
 }

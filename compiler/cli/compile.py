@@ -6,7 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from bitsmith.cli.options import add_input_shape, add_target, bits, granularity, observer, seed, shapes_given
+from bitsmith.cli.options import (
+    add_input_shape,
+    add_target,
+    bits,
+    granularity,
+    input_range,
+    observer,
+    seed,
+    shapes_given,
+)
 from bitsmith.cli.output import progress_for, say
 from bitsmith.console import ProgressLine, duration
 
@@ -19,6 +28,20 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL.onnx", help="a trained float32 model, opset 7 to 23")
     add_target(command)
     command.add_argument("--calibration", metavar="DATA.npz", help="samples x (or one key per input) to take ranges of")
+    command.add_argument(
+        "--data-free",
+        action="store_true",
+        default=None,
+        help="without data: make inputs from what the model's batch normalisations remember",
+    )
+    command.add_argument(
+        "--input-range",
+        action="append",
+        default=[],
+        type=input_range,
+        metavar="NAME=LOW,HIGH",
+        help="with --data-free: the values that an input takes, such as x=0,255; once per input",
+    )
     command.add_argument("-o", "--out", required=True, metavar="OUT/", help="the folder to write")
     choices = command.add_argument_group("quantization")
     choices.add_argument("--weights", type=bits, metavar="BITS", help="default: the target's first")
@@ -67,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
         symmetric_activations=options.symmetric_activations,
         observer=options.observer,
         seed=options.seed,
+        data_free=options.data_free,
+        input_ranges=dict(options.input_range),
         input_shapes=shapes_given(options),
     )
     recipe = given if options.recipe is None else Recipe.read(options.recipe).overridden(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
@@ -35,6 +36,21 @@ def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
     if not separator or not name or not all(size.strip().isdecimal() for size in sizes.split(",")):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=1,3,32,32")
     return name, tuple(int(size) for size in sizes.split(","))
+
+
+def input_range(text: str) -> tuple[str, tuple[float, float]]:
+    """Read `x=0,255`."""
+    name, separator, ends = text.rpartition("=")
+    problem = argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=LOW,HIGH with LOW below HIGH")
+    if not separator or not name:
+        raise problem
+    try:
+        low, high = (float(end) for end in ends.split(","))
+    except ValueError:
+        raise problem from None
+    if not -math.inf < low < high < math.inf:
+        raise problem
+    return name, (low, high)
 
 
 def bits(text: str) -> int:

@@ -348,6 +348,12 @@ class Graph:
         self._surgeon.nodes.append(node)
         return Node(self, node)
 
+    def add_output(self, node: Node, hint: str, dtype: npt.DTypeLike) -> Value:
+        """A second output, of the shape of the first, of a node that may have one and has not."""
+        output = gs.Variable(self._fresh(hint, self._names), np.dtype(dtype), node.output._tensor.shape)
+        node._node.outputs.append(output)
+        return Value(self, output)
+
     def replace(self, old: Value, new: Value) -> None:
         """Let every reader of `old` read `new`. If `old` is a graph output, `new` takes its place and name."""
         for consumer in list(old._tensor.outputs):

@@ -253,7 +253,9 @@ def test_data_cut_short(compile_it: Compile) -> None:
 
 def test_no_calibration_data(bitsmith: Run, folder: Path) -> None:
     said = bitsmith("compile", "model.onnx", "--target", "onnxruntime", "-o", "out")
-    assert_told(said, "this pipeline needs calibration data. Give --calibration DATA.npz.")
+    assert_told(
+        said, "this pipeline needs calibration data. Give --calibration DATA.npz, or --data-free if there is none."
+    )
 
 
 # Pipelines, recipes and targets.
