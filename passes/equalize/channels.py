@@ -70,7 +70,7 @@ def channel_groups(graph: Graph) -> ChannelGroups:
     linear: list[Node] = []
     for node in graph.nodes():
         around = [slots[value] for value in (*node.inputs, *node.outputs) if value in slots]
-        found = _linear(node) if node.op in SCALABLE else _ties(node, slots)
+        found = unscalable(node) if node.op in SCALABLE else _ties(node, slots)
         if isinstance(found, str):
             pinned.extend((channels, found) for channels in around)
         elif found is None:
@@ -104,7 +104,7 @@ def _slots(graph: Graph) -> dict[Value, Indices]:
     return slots
 
 
-def _linear(node: Node) -> str | None:
+def unscalable(node: Node) -> str | None:
     """Why a linear op cannot be scaled, or None."""
     if node.constant(1) is None:
         return f"the weight of {node.where} is not constant"
@@ -167,7 +167,7 @@ def _blocked(node: Node, x: Value) -> str | None:
     if node.op == "Pad":
         return None if _pads_with_zero(node) else f"{node.where} does more than pad with zeros"
     if node.op == "Reshape":
-        return None if _keeps_channel_order(x, node.output) else f"{node.where} mixes channels with space"
+        return None if keeps_channel_order(x, node.output) else f"{node.where} mixes channels with space"
     if node.op == "Resize":
         is_nearest = node.attribute("mode", "nearest") == "nearest" and x.shape[1] == node.output.shape[1]
         return None if is_nearest else f"{node.where} does more than repeat elements in space"
@@ -194,7 +194,8 @@ def _pads_with_zero(pad: Node) -> bool:
     return bool(pads.min() >= 0) and not pads.reshape(2, -1)[:, 0].any()
 
 
-def _keeps_channel_order(value: Value, reshaped: Value) -> bool:
+def keeps_channel_order(value: Value, reshaped: Value) -> bool:
+    """Whether each channel of a reshaped value is a run of neighbours there, or a channel still."""
     if value.shape[0] != reshaped.shape[0]:
         return False
     if value.shape[1] == reshaped.shape[1]:
