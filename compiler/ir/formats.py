@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import InternalError
+from bitsmith.ir.grids import Codebook, Grid
 
 IntegerArray = npt.NDArray[np.signedinteger | np.unsignedinteger]
 FloatArray = npt.NDArray[np.floating]
@@ -52,12 +53,15 @@ class Format:
     scale:      one positive float32 value, or one per channel along `axis`.
     zero_point: the integer that stands for 0.0; 0 where the format is symmetric.
     axis:       the channel axis of the value for per-channel scales, None for per-tensor.
+    grid:       of a weight, which integers of `type` it may be; None for all. Rows and multipliers per channel count
+                along `axis`, so they ask for one.
     """
 
     type: IntegerType
     scale: tuple[float, ...]
     zero_point: int = 0
     axis: int | None = None
+    grid: Grid | None = None
 
     def __post_init__(self) -> None:
         # Scales are float32 everywhere, so that an ONNX QuantizeLinear holds exactly the scale that the
@@ -70,6 +74,22 @@ class Format:
             raise InternalError("several scales without a channel axis")
         if not self.type.lowest <= self.zero_point <= self.type.highest:
             raise InternalError(f"zero point {self.zero_point} is outside {self.type}")
+        if self.grid is not None:
+            self._require_grid(self.grid)
+
+    def _require_grid(self, grid: Grid) -> None:
+        rows = grid.rows if isinstance(grid, Codebook) else grid.multipliers
+        if self.zero_point != 0:
+            raise InternalError("a grid around a zero point other than 0")
+        if len(rows) > 1 and len(rows) != len(self.scale):
+            raise InternalError(f"a grid of {len(rows)} channels beside {len(self.scale)} scales")
+        if not self.type.lowest <= grid.lowest <= grid.highest <= self.type.highest:
+            raise InternalError(f"a grid from {grid.lowest} to {grid.highest} in {self.type}")
+
+    @property
+    def bits(self) -> int:
+        """What an element takes in storage."""
+        return self.type.bits if self.grid is None else self.grid.bits
 
     @property
     def is_per_channel(self) -> bool:
@@ -85,8 +105,19 @@ class Format:
     def quantize(self, real: npt.ArrayLike) -> IntegerArray:
         """Round half up to the grid and saturate; returns integers of the storage type, of real's shape."""
         x = np.asarray(real, dtype=np.float64)
-        q = np.floor(x / self.scales_for(x.ndim) + 0.5) + self.zero_point
+        steps = x / self.scales_for(x.ndim)
+        if self.grid is not None:
+            return self._on_grid(steps, self.grid)
+        q = np.floor(steps + 0.5) + self.zero_point
         integers: IntegerArray = np.clip(q, self.type.lowest, self.type.highest).astype(self.type.storage)
+        return integers
+
+    def _on_grid(self, steps: npt.NDArray[np.float64], grid: Grid) -> IntegerArray:
+        """The integers of the grid nearest to these."""
+        axis = self.axis or 0
+        channels = np.moveaxis(np.atleast_1d(steps), axis, 0)
+        nearest = grid.nearest(channels.reshape(len(channels), -1)).reshape(channels.shape)
+        integers: IntegerArray = np.moveaxis(nearest, 0, axis).reshape(steps.shape).astype(self.type.storage)
         return integers
 
     def dequantize(self, integers: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -95,12 +126,14 @@ class Format:
         return ((q - self.zero_point) * self.scales_for(q.ndim)).astype(np.float32)
 
     def to_json(self) -> dict[str, object]:
+        grid = {} if self.grid is None else {"grid": self.grid.to_json()}
         return {
             "bits": self.type.bits,
             "signed": self.type.signed,
             "scale": list(self.scale),
             "zero_point": self.zero_point,
             "axis": self.axis,
+            **grid,
         }
 
 
@@ -119,6 +152,11 @@ def affine(lowest: float, highest: float, type: IntegerType) -> Format:
 def symmetric(magnitude: float, type: IntegerType) -> Format:
     """The format with zero point 0 that covers [-magnitude, magnitude], or [0, magnitude] if unsigned."""
     return Format(type, (_positive(magnitude / type.highest),))
+
+
+def holding(lowest: int, highest: int) -> IntegerType:
+    """The narrowest signed type that holds these integers."""
+    return IntegerType(max((~lowest if lowest < 0 else lowest).bit_length(), highest.bit_length()) + 1)
 
 
 def _positive(scale: float) -> float:
