@@ -24,12 +24,12 @@ SAMPLES = 64
 class Equalize(Pass):
     """Divide what makes channel i by s_i, and multiply what reads it by s_i: W1' = W1 / s, b1' = b1 / s, W2' = W2 s.
 
-    So narrow channels use as much of a grid that all share as wide ones do. With m_i, r_i the
-    shares that the channel takes of the ranges of the weights that make and that read it (its largest |weight| over
-    the tensor's), and a_i the share that its activations take, s_i = sqrt(max(m_i, a_i) / r_i) is repeated until
-    every scale settles. Without a_i this is Nagel et al. 2019 (arXiv:1906.04721, section 4.1) with ranges in units of
-    their tensors'; with it, no channel grows beyond the range that its tensor had, where weights alone would let a
-    narrow one take most of the activations' grid.
+    So narrow channels use as much of a grid that all share as wide ones do. With m_i, r_i the shares that the channel
+    takes of the ranges of the weights that make and that read it (its largest |weight| over the tensor's), and a_i
+    the share that its activations take, s_i = sqrt(max(m_i, a_i) / r_i) is repeated until every scale settles.
+    Without a_i this is Nagel et al. 2019 (arXiv:1906.04721, section 4.1) with ranges in units of their tensors'; with
+    it, no channel grows beyond the range that its tensor had, where weights alone would let a narrow one take most of
+    the activations' grid.
 
     What stands between must commute with a positive scale per channel. Where a value is read or made in several
     places, as along a chain of residual blocks, one vector serves all of them. A Clip to [0, c], such as ReLU6,
@@ -37,7 +37,7 @@ class Equalize(Pass):
     left alone, and none is scaled by more than 1e4 over all rounds.
 
     iterations:  rounds over all layers at most; they stop once every scale is within 1e-5 of settled.
-    activations: how much a_i counts beside m_i; 0 looks at weights alone, as does a compile without data.
+    activations: how much a_i counts beside m_i; 0 looks at weights alone. Without data, biases stand in for a_i.
     """
 
     name: ClassVar[str] = "equalize"
@@ -81,9 +81,19 @@ class Equalize(Pass):
 
 
 def _activation_shares(module: Module, groups: ChannelGroups, options: Equalize) -> Vector:
-    """The largest |activation| of each group over its tensor's, of the values that will be held as integers."""
+    """The largest |activation| of each group over its tensor's, of the values that will be held as integers.
+
+    Without data, |bias| stands in: what a channel is where its inputs are zero, and all there is of a channel whose
+    weights are all but dead.
+    """
     shares = np.zeros(groups.count)
-    if module.calibration is None or options.activations == 0:
+    if options.activations == 0:
+        return shares
+    if module.calibration is None:
+        for one in groups.linear:
+            bias = one.node.constant(2)
+            if bias is not None and bias.any():
+                np.maximum.at(shares, one.makes, np.abs(bias) / np.abs(bias).max())
         return shares
     values = [
         value
