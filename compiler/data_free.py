@@ -26,8 +26,9 @@ class Wishes(Protocol):
 def without_data(pipeline: Pipeline) -> Pipeline:
     """The pipeline with the passes that make up for data, where it has not its own.
 
-    What batch normalisations say is kept before the first is folded; the inputs are made, from the graph as it then
-    is, right before the first pass that takes statistics.
+    What batch normalisations say is kept before the first is folded. Inputs are made, from the graph as it then is,
+    right before the first pass that takes statistics: for second moments, for learned rounding, for trials of ranges.
+    The ranges themselves come from moments: distilled inputs are less diverse than data, and reach less far.
     """
     names = [one.name for one in pipeline.passes]
     if "calibrate" not in names and ESTIMATE not in names:
@@ -35,11 +36,16 @@ def without_data(pipeline: Pipeline) -> Pipeline:
             "no pass of this pipeline takes statistics, so nothing in it can be data-free",
             fix="Leave --data-free out, or put `calibrate` into the pipeline.",
         )
-    texts = [str(one) for one in pipeline.passes]
-    if "calibrate" in names and not {MAKE_UP, ESTIMATE} & set(names):
-        texts.insert(names.index("calibrate"), MAKE_UP)
-    if RECORD not in names:
-        texts.insert(names.index("fold-batch-norm") if "fold-batch-norm" in names else 0, RECORD)
+    made = {MAKE_UP, ESTIMATE} & set(names)
+    texts: list[str] = [] if RECORD in names or "fold-batch-norm" in names else [RECORD]
+    for one in pipeline.passes:
+        if one.name == "fold-batch-norm" and not {RECORD} & {*names, *texts}:
+            texts.append(RECORD)
+        if one.name == "calibrate" and not made and MAKE_UP not in texts:
+            texts.append(MAKE_UP)
+        texts.append(str(one))
+        if one.name == "calibrate" and not made:
+            texts.append(ESTIMATE)
     return Pipeline.parse(",".join(texts))
 
 

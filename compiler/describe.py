@@ -45,7 +45,8 @@ def describe(
             "sha256": file_sha256(model),
             "external_data": external_data(model),
         },
-        "calibration": _data(module.calibration),
+        "calibration": _data(module.calibration, module.made_up),
+        "data_free": module.batch_norms is not None,
         "target": module.target.to_json(),
         "pipeline": pipeline,
         "seed": module.seed,
@@ -72,10 +73,12 @@ def external_data(model: Path) -> dict[str, str]:
     return {file: file_sha256(model.parent / file) for file in sorted(files)}
 
 
-def _data(data: Dataset | None) -> dict[str, Any] | None:
+def _data(data: Dataset | None, made_up: str | None) -> dict[str, Any] | None:
+    """The calibration samples: from which file, or how they were made up."""
     if data is None:
         return None
-    return {"file": Path(data.source.name).name, "sha256": data.sha256(), "samples": len(data)}
+    file = Path(data.source.name).name if made_up is None else None
+    return {"file": file, "made_up": made_up, "sha256": data.sha256(), "samples": len(data)}
 
 
 def _values(graph: IntegerGraph) -> dict[str, Any]:

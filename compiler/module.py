@@ -15,6 +15,9 @@ from bitsmith.ir.statistics import Statistics
 from bitsmith.progress import Progress, silent
 from bitsmith.target import Target
 
+DISTILLED, NOISE = "distilled", "noise"
+"""Where samples that no one measured come from: batch normalisations, or only a guess at the input."""
+
 
 @dataclass
 class Module:
@@ -25,6 +28,7 @@ class Module:
     calibration: the samples that statistics are taken from, or those that a pass made up; None where there are none.
     input_ranges: by name of an input, its lowest and highest value, where the user said so.
     batch_norms: what batch normalisations said of activations; None until a pass records it.
+    made_up:     DISTILLED or NOISE where no one measured the calibration samples; else None.
     seed:        of everything that draws random numbers.
     progress:    told how far a long piece of work is.
     statistics, plan, integer: None until a pass makes them; `require_...` says which pass is missing.
@@ -37,6 +41,7 @@ class Module:
     progress: Progress = field(default=silent)
     input_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     batch_norms: BatchNorms | None = None
+    made_up: str | None = None
     statistics: Statistics | None = None
     plan: Plan = field(default_factory=Plan)
     integer: IntegerGraph | None = None

@@ -25,7 +25,8 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     distance = manifest["distance"]
     if distance is not None:
         for output, value in distance["sqnr_db"].items():
-            samples = f"float against integers on {thousands(distance['samples'])} calibration samples"
+            kind = "made-up" if manifest["data_free"] else "calibration"
+            samples = f"float against integers on {thousands(distance['samples'])} {kind} samples"
             yield "signal to noise", f"{decibels_text(value)} at {output}, {samples}"
     for one in manifest["passes"]:
         for note in one["notes"]:

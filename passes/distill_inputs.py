@@ -12,7 +12,7 @@ from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError
 from bitsmith.ir.moments import BatchNorms
 from bitsmith.manager import Changes, Pass
-from bitsmith.module import Module
+from bitsmith.module import DISTILLED, NOISE, Module
 from bitsmith.passes.data_free.distill import FloatArray, distilled, prepared
 from bitsmith.passes.data_free.inputs import noise, reason_for
 from bitsmith.passes.data_free.located import located
@@ -21,7 +21,7 @@ from bitsmith.passes.data_free.located import located
 class MadeUpArrays(MemoryArrays):
     """Samples that no one measured."""
 
-    name = "made-up inputs"
+    name = "no data"
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ class DistillInputs(Pass):
                 for value in module.graph.inputs
             }
             changes.note(f"no data: {self.samples} samples of noise stand in for it" + self._why(norms))
+            module.made_up = NOISE
+        else:
+            module.made_up = DISTILLED
         shapes = {value.name: value.sample_shape for value in module.graph.inputs}
         module.calibration = Dataset.from_source(MadeUpArrays(arrays), shapes)
         for name in arrays:

@@ -49,7 +49,8 @@ class EstimateStatistics(Pass):
             changes.refuse(name, reason)
         moments = propagate(module.graph, found.known)
         values = {value.name: value_statistics(moments[value.name], self.bins) for value in materialised(module.graph)}
-        module.statistics = Statistics(samples=0, values=values)
+        seen = module.statistics
+        module.statistics = Statistics(samples=0, values=values, grams=seen.grams if seen is not None else {})
         for name in values:
             changes.change(name)
         known = len(found.known) - len(module.batch_norms.inputs)

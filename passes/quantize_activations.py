@@ -12,7 +12,7 @@ from bitsmith.ir.fusion import bias_of, materialised
 from bitsmith.ir.graph import Graph, Value
 from bitsmith.ir.sharing import format_groups
 from bitsmith.manager import Changes, Pass
-from bitsmith.module import Module
+from bitsmith.module import NOISE, Module
 from bitsmith.observers import AUTO, CANDIDATES, choose_range
 
 TRIAL_SAMPLES = 128
@@ -30,7 +30,8 @@ class QuantizeActivations(Pass):
     bits:      of every activation, the graph's inputs and outputs included.
     observer:  how the range is chosen: min-max, percentile, mse or kl; or auto, which tries the first three on some
                calibration samples and keeps the one that moves the outputs least (Kullback-Leibler divergence, as
-               ZeroQ has it, arXiv:2001.00281, equation 2). No one of them is best on every model.
+               ZeroQ has it, arXiv:2001.00281, equation 2). No one of them is best on every model. Without samples,
+               or with noise in their place, it is min-max.
     symmetric: whether zero points must be 0.
     """
 
@@ -49,6 +50,10 @@ class QuantizeActivations(Pass):
             )
         changes = Changes()
         candidates = CANDIDATES if self.observer == AUTO else (self.observer,)
+        if self.observer == AUTO and (module.calibration is None or module.made_up == NOISE):
+            # What noise prefers is narrower than what data needs.
+            candidates = ("min-max",)
+            changes.note("ranges by min-max, since there are no samples to try others on")
         plans = {observer: self._formats(module, observer) for observer in candidates}
         chosen = candidates[0]
         if len(plans) > 1:

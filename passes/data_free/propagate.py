@@ -66,14 +66,19 @@ def _channels(node: Node) -> int:
 
 
 def _conv(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
-    """E[y] = sum W E[x] + b and Var[y] = sum W^2 Var[x], away from the border."""
+    """E[y] = sum W E[x] + b away from the border, and the larger of two variances.
+
+    Elements of one channel under the kernel are somewhere between independent, sum_k W^2 Var[x], and alike,
+    (sum_k W)^2 Var[x].
+    """
     weight = node.constant(1)
     assert weight is not None
     groups = int(node.attribute("group", 1))
     parts = weight.astype(np.float64).reshape(groups, len(weight) // groups, weight.shape[1], -1)
     mean, variance = (moment.reshape(groups, -1) for moment in (operands[0].mean, operands[0].variance))
     made = np.einsum("goik,gi->go", parts, mean).ravel()
-    spread = np.einsum("goik,gi->go", parts**2, variance).ravel()
+    parts_alike = parts.sum(axis=3) ** 2
+    spread = np.einsum("goi,gi->go", np.maximum((parts**2).sum(axis=3), parts_alike), variance).ravel()
     return ClippedNormal.of(made + _bias(node), spread)
 
 
