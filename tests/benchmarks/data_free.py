@@ -1,8 +1,8 @@
 """Compiles without data against compiles with it: accuracy on whole evaluation files, as one Markdown table.
 
-Each model at W8A8 per channel: calibrated on its samples; on inputs distilled from its batch normalisations; on the
-noise that distillation starts from; and by moments alone. Models whose inputs nothing in them tells are given the
-range of their input, and are compiled without it too.
+Each model at W8A8 per channel: calibrated on its samples; as --data-free does it; with ranges of inputs that are
+distilled, or noise, or with ranges from moments alone, biases as they are or corrected. With and without the range of
+the model's input.
 
 usage: python -m tests.benchmarks.data_free [MODEL ...]
 """
@@ -15,7 +15,7 @@ import time
 import bitsmith
 from bitsmith.pipelines import NORMALISE
 from bitsmith.recipe import Recipe
-from tests.benchmarks.equality import AUTOENCODER_WINDOW, DEFAULT
+from bitsmith.windows import Window
 from tests.benchmarks.common import markdown, model_files, working_folder
 
 RANGES = {
@@ -30,17 +30,22 @@ RANGES = {
     "resnet20_cifar10": (-2.2, 2.7),
     "mobilenetv2_imagenet_deq": (-2.2, 2.7),
 }
-"""What a user who knows how inputs are prepared would give: the ends of pixels after normalisation, of decibels."""
+"""By model, the range that a user who knows how inputs are prepared would give."""
+
+AUTOENCODER_WINDOW = Window(640, 128)
+"""An evaluation clip holds 200 frames of 128; the autoencoder reads five frames, starting at every frame."""
 
 START = NORMALISE.replace("fold-batch-norm", "record-batch-norms,fold-batch-norm", 1)
 END = "quantize-weights,quantize-activations{observer=%s},%squantize-biases,integerize"
+DISTILLED = f"{START},distill-inputs,calibrate,{END % ('auto', '')}"
 NOISE = f"{START},distill-inputs{{steps=0}},calibrate,{END % ('auto', '')}"
 MOMENTS = f"{START},estimate-statistics,{END % ('min-max', '')}"
 CORRECTED = f"{START},estimate-statistics,{END % ('min-max', 'correct-biases,')}"
 
 WAYS = {
     "calibrated": Recipe(),
-    "distilled": Recipe(data_free=True),
+    "--data-free": Recipe(data_free=True),
+    "distilled": Recipe(pipeline=DISTILLED),
     "noise": Recipe(pipeline=NOISE),
     "moments": Recipe(pipeline=MOMENTS),
     "moments, biases corrected": Recipe(pipeline=CORRECTED),
@@ -50,7 +55,7 @@ WAYS = {
 def main() -> None:
     """Compile and evaluate each model in every way."""
     rows = []
-    for name in sys.argv[1:] or DEFAULT:
+    for name in sys.argv[1:] or RANGES:
         for given in (False, True):
             rows.append(_row(name, given))
             print(" | ".join(rows[-1]), file=sys.stderr)
