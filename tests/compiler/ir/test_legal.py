@@ -64,6 +64,16 @@ ILLEGAL: dict[str, tuple[Any, str, str]] = {
         "MatMul n",
         "its weight has rank 3",
     ),
+    "a bound per row": (
+        lambda s: s.add("Min", "x", normal(1, 1, 6, 1), name="n"),
+        "Min n",
+        "does not bound its input by one number per channel",
+    ),
+    "the lesser of two activations": (
+        lambda s: s.add("Min", "x", s.add("Sigmoid", "x"), name="n"),
+        "Min n",
+        "does not bound its input by one number per channel",
+    ),
     "a softmax inside": (
         lambda s: s.add("Relu", s.add("Softmax", "x", name="n")),
         "Softmax n",
