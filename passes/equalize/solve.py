@@ -24,8 +24,8 @@ TINY = float(np.finfo(np.float64).tiny)
 class Magnitudes:
     """What equalization needs of a linear op's weight.
 
-    largest: float64 (outputs, inputs of a group): the largest |weight| over the kernel.
-    makes:   by output, the channel group it is in. reads: by entry of `largest`, the group of its input.
+    largest: float64 (convolution groups, outputs, inputs of each): the largest |weight| over the kernel.
+    makes:   the channel group of each output, (convolution groups, outputs of each). reads: that of each input.
     """
 
     largest: Vector
@@ -33,7 +33,9 @@ class Magnitudes:
     reads: Indices
 
     def scaled(self, scale: Vector) -> Vector:
-        return self.largest * scale[self.reads] / scale[self.makes][:, None]
+        """`largest` of the weights that these scales leave."""
+        scaled: Vector = self.largest * scale[self.reads][:, None, :] / scale[self.makes][:, :, None]
+        return scaled
 
 
 def magnitudes(node: Node, makes: Indices, reads: Indices) -> Magnitudes:
@@ -41,8 +43,8 @@ def magnitudes(node: Node, makes: Indices, reads: Indices) -> Magnitudes:
     weight = node.operand(1).constant
     assert weight is not None
     largest = np.abs(weight).reshape(*weight.shape[:2], -1).max(axis=2).astype(np.float64)
-    by_input = reads.reshape(-1, weight.shape[1])
-    return Magnitudes(largest, makes, np.repeat(by_input, len(weight) // len(by_input), axis=0))
+    apart = len(reads) // weight.shape[1]
+    return Magnitudes(largest.reshape(apart, -1, weight.shape[1]), makes.reshape(apart, -1), reads.reshape(apart, -1))
 
 
 def equalizing_scales(groups: ChannelGroups, activations: Vector, iterations: int) -> Vector:
@@ -85,10 +87,10 @@ class Bundle:
         """
         made, read = np.zeros_like(scale), np.zeros_like(scale)
         for maker in self.makers:
-            ranges = maker.scaled(scale).max(axis=1)
+            ranges = maker.scaled(scale).max(axis=2)
             np.maximum.at(made, maker.makes, ranges / max(ranges.max(), TINY))
         for reader in self.readers:
-            ranges = reader.scaled(scale)
+            ranges = reader.scaled(scale).max(axis=1)
             np.maximum.at(read, reader.reads, ranges / max(ranges.max(), TINY))
         alive = (made > 0) & (read > 0)
         divided = np.maximum(made, activations / scale)
@@ -100,12 +102,12 @@ class Bundle:
 def _bundles(count: int, linear: list[Magnitudes]) -> list[Bundle]:
     union = UnionFind(range(count))
     for one in linear:
-        union.union(*one.makes.tolist())
+        union.union(*one.makes.ravel().tolist())
         union.union(*one.reads.ravel().tolist())
     makers: dict[int, list[Magnitudes]] = {}
     readers: dict[int, list[Magnitudes]] = {}
     for one in linear:
-        makers.setdefault(union[int(one.makes[0])], []).append(one)
+        makers.setdefault(union[int(one.makes.flat[0])], []).append(one)
         readers.setdefault(union[int(one.reads.flat[0])], []).append(one)
     members: dict[int, list[int]] = {}
     for group in range(count):
