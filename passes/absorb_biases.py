@@ -38,9 +38,10 @@ class AbsorbBiases(Pass):
 
     relu(W1 x + b1) = relu(W1 x + b1 - c) + c  wherever W1 x + b1 >= c >= 0, so the next op may have b2 + W2 c
     instead, and the activation between them a range that is smaller by c. Per channel c = max(0, mean - 3 deviations)
-    of what goes into the Relu (Nagel et al. 2019, arXiv:1906.04721, section 4.1.3), and no more than the smallest
-    value that any calibration sample showed: there the function stays what it was, where the paper's c clips one
-    value in a thousand. Caps move along: min(relu(x), k) - c = min(relu(x - c), k - c).
+    of what goes into the Relu (Nagel et al. 2019, arXiv:1906.04721, section 4.1.3), and no more than lies a deviation
+    below the smallest value of any calibration sample. So on these the function stays what it was, and fresh samples
+    seldom reach below, where the paper's c clips one value in a thousand. Caps move along:
+    min(relu(x), k) - c = min(relu(x - c), k - c).
 
     An op that pads with zeros reads 0 at its border and not c, so it is refused: no bias would be right for both.
 
@@ -78,7 +79,7 @@ class AbsorbBiases(Pass):
         return changes
 
     def _absorb(self, graph: Graph, one: Absorption, seen: ChannelStatistics, changes: Changes) -> None:
-        high = np.minimum(seen.mean - self.deviations * seen.deviation, seen.minimum)
+        high = np.minimum(seen.mean - self.deviations * seen.deviation, seen.minimum - seen.deviation)
         for node in one.bounded:
             high = np.minimum(high, upper_bounds(node))
         high = np.maximum(high, 0.0)

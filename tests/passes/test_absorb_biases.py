@@ -76,7 +76,7 @@ def test_the_function_is_kept_on_what_was_seen(activation: str, between: str, fl
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5 * float(np.abs(wanted).max()))
 
 
-def test_no_more_is_taken_than_three_deviations_below_the_mean_nor_than_the_least_seen() -> None:
+def test_no_more_is_taken_than_three_deviations_below_the_mean_nor_near_the_least_seen() -> None:
     model, x = pair("Relu"), normal(40, 3, 6, 6)
     before = load_graph(model)
     value = before.nodes("Conv")[0].output
@@ -90,7 +90,7 @@ def test_no_more_is_taken_than_three_deviations_below_the_mean_nor_than_the_leas
         graph, _ = absorbed(model, x, f"absorb-biases{{deviations={deviations}}}")
         bias = graph.nodes("Conv")[0].constant(2)
         assert bias is not None
-        expected = np.minimum(seen.mean - deviations * seen.deviation, seen.minimum)
+        expected = np.minimum(seen.mean - deviations * seen.deviation, seen.minimum - seen.deviation)
         np.testing.assert_allclose(BIAS - bias, np.maximum(expected, 0), rtol=1e-4, atol=1e-5)
 
 
