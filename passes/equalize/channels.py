@@ -64,9 +64,8 @@ def channel_groups(graph: Graph) -> ChannelGroups:
     """The groups of a graph of legal ops; canonicalizes its Gemms on the way."""
     slots = _slots(graph)
     union = UnionFind(range(sum(len(channels) for channels in slots.values())))
-    pinned: list[tuple[Indices, str]] = [
-        (slots[value], f"{value.name} is an input of the graph") for value in graph.inputs
-    ]
+    inputs, outputs = ([value for value in ends if value in slots] for ends in (graph.inputs, graph.outputs))
+    pinned: list[tuple[Indices, str]] = [(slots[value], f"{value.name} is an input of the graph") for value in inputs]
     linear: list[Node] = []
     for node in graph.nodes():
         around = [slots[value] for value in (*node.inputs, *node.outputs) if value in slots]
@@ -79,7 +78,7 @@ def channel_groups(graph: Graph) -> ChannelGroups:
             for one, other in found:
                 for pair in zip(one.tolist(), other.tolist(), strict=True):
                     union.union(*pair)
-    pinned.extend((slots[value], f"{value.name} is an output of the graph") for value in graph.outputs)
+    pinned.extend((slots[value], f"{value.name} is an output of the graph") for value in outputs)
     number: dict[int, int] = {}
     of = {
         value: np.array([number.setdefault(union[slot], len(number)) for slot in channels.tolist()], np.int64)

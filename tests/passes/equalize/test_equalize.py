@@ -18,7 +18,7 @@ from bitsmith.errors import PipelineError
 from bitsmith.execution.channels import channel_statistics
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.formats import IntegerType, Plan, symmetric
-from bitsmith.ir.graph import Node
+from bitsmith.ir.graph import Graph, Node
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.passes.equalize.solve import LARGEST
@@ -284,6 +284,16 @@ def test_refused_where_two_scaled_values_are_multiplied_or_broadcast() -> None:
     reasons = {reason for _, reason in changes.refused}
     assert any("multiplies two values" in reason for reason in reasons)
     assert any("broadcasts over channels" in reason for reason in reasons)
+
+
+def test_values_without_channels_are_passed_over() -> None:
+    sketch = Sketch(x=("N", 4, 4, 4), bound=())
+    y = sketch.add("Conv", "x", normal(4, 4, 1, 1), normal(4))
+    y = sketch.add("Clip", y, np.float32(0), "bound")
+    model = sketch.model(sketch.add("Conv", y, normal(2, 4, 1, 1), normal(2)))
+    _, changes = apply("equalize", Graph.from_onnx(onnx.shape_inference.infer_shapes(model)))
+    assert changes.made == []
+    assert "reads a value without channels" in changes.refused[0][1]
 
 
 def test_refused_where_the_caller_sees_the_value() -> None:
