@@ -201,7 +201,7 @@ def test_metadata_are_json_that_others_can_read() -> None:
     assert data["values"]["x"] == {
         "name": "x",
         "shape": [2],
-        "format": {"type": {"bits": 8, "signed": True}, "scale": [0.25], "zero_point": -7, "axis": None},
+        "format": {"type": {"bits": 8, "signed": True}, "scale": [0.25], "zero_point": -7, "axis": None, "grid": None},
     }
 
 
