@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from bitsmith.passes.rounding.comq import comq
+from bitsmith.passes.rounding.adaround import adaround
+from bitsmith.passes.rounding.comq import comq, descend
+from bitsmith.passes.rounding.gpfq import gpfq
 from bitsmith.passes.rounding.gptq import gptq
 from bitsmith.passes.rounding.nearest import nearest
-from bitsmith.passes.rounding.problem import Integers, Rounding
+from bitsmith.passes.rounding.problem import Reals, Rounding
 
-Solver = Callable[[Rounding], Integers]
+Solver = Callable[[Rounding], Reals]
 
-SOLVERS: Mapping[str, Solver] = MappingProxyType({"comq": comq, "gptq": gptq, "nearest": nearest})
-"""Each returns int64 (rows, k) within the problem's bounds."""
+POLISH = 10
+"""Sweeps of descent after GPTQ: each changes less than the one before."""
+
+
+def polished(problem: Rounding) -> Reals:
+    """GPTQ, then coordinate descent from its integers: never worse than GPTQ."""
+    return descend(problem, gptq(problem), POLISH)
+
+
+SOLVERS: Mapping[str, Solver] = MappingProxyType(
+    {"adaround": adaround, "comq": comq, "gpfq": gpfq, "gptq": gptq, "nearest": nearest, "polished": polished}
+)
+"""Each returns integers, as float64 (groups, rows, k), that the problem's levels allow."""

@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitsmith.passes.rounding.nearest import nearest
-from bitsmith.passes.rounding.problem import Integers, Rounding
-
-BLOCK = 64
-"""Inputs whose errors reach the inputs beyond the block in one matrix product, which is where the time goes."""
+from bitsmith.passes.rounding.problem import BLOCK, Reals, Rounding
 
 FLOOR = 1e-8
 """Of H's largest diagonal element, added to each, so that float64 can factor a singular H."""
 
 
-def gptq(problem: Rounding) -> Integers:
+def gptq(problem: Rounding) -> Reals:
     """GPTQ (Frantar et al. 2022, arXiv:2210.17323, algorithm 1) with inputs by falling H_jj ("act-order").
 
     With H^-1 = U^T U, U upper triangular, input j is rounded to q_j and each later input i takes up
     -(w_j - q_j) / U_jj * U_ji (equation 3 there, after the Cholesky reformulation of section 3.3).
-    Inputs whose H_jj is 0 change no output and are rounded to the nearest.
     """
-    integers = nearest(problem)
-    diagonal = np.diag(problem.gram)
-    order = np.argsort(-diagonal, kind="stable")
-    order = order[diagonal[order] > 0]
-    if not len(order):
-        return integers
-    gram = problem.gram[np.ix_(order, order)]
+    diagonal = np.diagonal(problem.gram, axis1=1, axis2=2)
+    if not diagonal.any():
+        return problem.nearest()
+    order = problem.order()
+    gram, scale = problem.gram[:, order][:, :, order], problem.scale
     inverse = np.linalg.inv(gram + FLOOR * float(diagonal.max()) * np.eye(len(order)))
-    upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
-    weight = problem.weight[:, order]
-    for start in range(0, len(order), BLOCK):
-        stop = min(start + BLOCK, len(order))
-        errors = np.empty((len(weight), stop - start))
-        for j in range(start, stop):
-            chosen = problem.round(weight[:, j] / problem.scale)
-            error = (weight[:, j] - problem.scale * chosen) / upper[j, j]
-            weight[:, j + 1 : stop] -= error[:, None] * upper[j, j + 1 : stop]
-            errors[:, j - start] = error
-            integers[:, order[j]] = chosen
-        weight[:, stop:] -= errors @ upper[start:stop, stop:]
-    return integers
+    upper = np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2).transpose(0, 2, 1)
+    # Columns side by side in memory: each is read and written whole.
+    weight = np.ascontiguousarray(problem.weight.transpose(2, 0, 1)[order])
+    integers = np.empty_like(weight)
+    for first in range(0, len(order), BLOCK):
+        block = slice(first, first + BLOCK)
+        inside, errors = weight[block], np.empty_like(weight[block])
+        for here, inputs in enumerate(order[block]):
+            j = first + here
+            integers[j] = problem.levels.nearest(inside[here] / scale, int(inputs))
+            errors[here] = (inside[here] - scale * integers[j]) / upper[:, j, j, None]
+            inside[here + 1 :] -= errors[here] * upper[:, j, block].T[here + 1 :, :, None]
+        rest = slice(first + BLOCK, None)
+        weight[rest] -= np.matmul(errors.transpose(1, 2, 0), upper[:, block, rest]).transpose(2, 0, 1)
+    return integers[np.argsort(order)].transpose(1, 2, 0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bitsmith.passes.rounding.problem import Integers, Rounding
+from bitsmith.passes.rounding.problem import Reals, Rounding
 
 
-def nearest(problem: Rounding) -> Integers:
-    """The nearest integer to w/s, half up, as `Format.quantize` rounds: the optimum where H is diagonal."""
-    return problem.round(problem.weight / problem.scale[:, None])
+def nearest(problem: Rounding) -> Reals:
+    """The allowed integer nearest to w/s, half up, as `Format.quantize` rounds."""
+    return problem.nearest()

@@ -1,61 +1,173 @@
-"""Float against integer against QDQ on whole evaluation files, and how many elements differ: one Markdown table.
+"""Accuracy of every model at every setting and effort, with seconds and peak memory: one Markdown table.
 
-usage: python -m tests.benchmarks.accuracy [MODEL ...]
+usage: python -m tests.benchmarks.accuracy [--models A,B] [--settings W8A8/channel,...] [--efforts default,...]
+           [--seeds 3] [--results FILE.json] [--write FILE.md]
+
+Each compile is a process of its own that has one core. Figures are the mean over calibration seeds: a seed puts the
+calibration samples in another order, which changes the halves that learned rounding validates on, and is the
+compile's own. Whole evaluation files; nothing is chosen by looking at them. With --results, what was measured is kept
+in FILE.json and not measured again.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import statistics
+import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import SimpleQueue
 
-import bitsmith
-from bitsmith.windows import Window
-from tests.benchmarks.common import markdown, model_files, working_folder
+import numpy as np
 
-DEFAULT = [
-    "mnist_cnn",
-    "resnet8_cifar10",
+from tests.benchmarks.common import REPOSITORY, compile_command, markdown, measured, model_files, working_folder
+
+MODELS = (
     "resnet20_cifar10",
     "mobilenetv2s_cifar10",
+    "resnet8_cifar10",
     "dscnn_kws",
-    "dscnn_kws_tfl",
     "mobilenetv1_025_vww",
     "mobilenetv2_imagenet_deq",
     "autoencoder_ad",
     "autoencoder_ad_tfl",
-]
-AUTOENCODER_WINDOW = Window(640, 128)
-"""An evaluation clip holds 200 frames of 128; the autoencoder reads five frames, starting at every frame."""
+    "mnist_cnn",
+)
+EFFORTS = ("fast", "default", "best")
+
+SETTINGS = {
+    "W8A8/tensor": ("--weights", "8", "--granularity", "tensor"),
+    "W8A8/channel": ("--weights", "8"),
+    "W4A8/channel": ("--weights", "4"),
+    "W4A4/channel": ("--weights", "4", "--activations", "4"),
+    "W4A4/all": ("--weights", "4", "--activations", "4", "--edges", "4"),
+    "W2A8/channel": ("--weights", "2"),
+}
+"""W4A4/channel leaves inputs and outputs of the graph at 8 bits, as the compiler does by itself; W4A4/all does not."""
+
+PEERS = {
+    "resnet20_cifar10": (0.9135, 0.9140, 0.9070, 0.833, 0.8225),
+    "mobilenetv2s_cifar10": (0.6990, 0.7035, 0.6895, 0.5875, None),
+    "resnet8_cifar10": (0.8605, 0.8630, 0.8175, 0.699, None),
+    "dscnn_kws": (0.9127, 0.9127, 0.9182, 0.5655, None),
+    "mobilenetv1_025_vww": (0.8533, 0.8550, 0.8550, 0.5683, None),
+}
+"""Best of ONNX Runtime, AIMET, NNCF, esp-ppq and Quark on these files (measured November 2026, each peer's best variant
+chosen on the evaluation file itself), for W8A8/tensor, W8A8/channel, W4A8/channel, W4A4/all, W2A8/channel."""
+
+PEER_SETTINGS = ("W8A8/tensor", "W8A8/channel", "W4A8/channel", "W4A4/all", "W2A8/channel")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One compile: accuracy of the integer graph, of the QDQ graph where there is one, seconds, and MiB at most."""
+
+    integer: float
+    qdq: float
+    seconds: float
+    peak: float
 
 
 def main() -> None:
-    """Compile each model to int8 with the defaults, evaluate all its forms on the same samples, verify on them too."""
-    rows = []
-    for name in sys.argv[1:] or DEFAULT:
-        model, calibration, evaluation = model_files(name)
-        window = AUTOENCODER_WINDOW if name.startswith("autoencoder") else None
-        metric = "auc" if window else "top1"
-        with working_folder() as folder:
-            bitsmith.compile(model, "onnxruntime", calibration, folder / "out")
-            scores = [
-                score
-                for source in (model, folder / "out")
-                for score in bitsmith.evaluate(source, evaluation, metric=metric, window=window)
-            ]
-            verified = bitsmith.verify(folder / "out", evaluation, window=window)
-            last = [check.found for check in verified.checks[-2:]]
-        real, integer, qdq = [score.result.value for score in scores]
-        rows.append(
-            [
-                name,
-                f"{metric} {real:.4f}",
-                f"{integer:.4f} ({integer - real:+.4f})",
-                f"{qdq:.4f} ({qdq - integer:+.4f})",
-                *(f"{one.differing:,} of {one.total:,}" for one in last),
-            ]
-        )
-        print(" | ".join(rows[-1]), file=sys.stderr)
-    header = ["model", "float", "integer.onnx (gain)", "model.qdq.onnx (against integer)"]
-    print(markdown([*header, "integer.onnx differs", "QDQ differs"], rows))
+    """Measure what is asked for, and print it, or write it, as Markdown."""
+    given = _arguments()
+    kept = Path(given.results) if given.results else None
+    cells: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept and kept.exists() else {}
+    wanted = [
+        (model, setting, effort, seed)
+        for model in given.models.split(",")
+        for setting in given.settings.split(",")
+        for effort in given.efforts.split(",")
+        for seed in range(given.seeds)
+    ]
+    for model in given.models.split(","):
+        if model not in cells:
+            cells[model] = {"float": _score(model, model_files(model)[0])["float"]}
+    cores: SimpleQueue[int] = SimpleQueue()
+    for core in os.sched_getaffinity(0):
+        cores.put(core)
+
+    def run(job: tuple[str, str, str, int]) -> None:
+        label = " ".join(map(str, job))
+        if label in cells:
+            return
+        core = cores.get()
+        try:
+            cells[label] = asdict(_measure(*job, core=core))
+        finally:
+            cores.put(core)
+        print(label, cells[label], file=sys.stderr, flush=True)
+        if kept:
+            kept.write_text(json.dumps(cells, indent=1, sort_keys=True))
+
+    with ThreadPoolExecutor(cores.qsize()) as pool:
+        list(pool.map(run, wanted))
+    table = _table(cells, wanted)
+    if given.write:
+        Path(given.write).write_text(table + "\n")
+    print(table)
+
+
+def _measure(model: str, setting: str, effort: str, seed: int, core: int) -> Cell:
+    source, calibration, _ = model_files(model)
+    with working_folder() as folder:
+        shuffled = folder / "calibration.npz"
+        with np.load(calibration) as data:
+            arrays = dict(data)
+        order = np.random.default_rng(seed).permutation(len(arrays["x"]))
+        shuffle = {name: array[order] if len(array) == len(order) else array for name, array in arrays.items()}
+        np.savez(shuffled, **shuffle)
+        options = [*SETTINGS[setting], "--effort", effort, "--seed", str(seed)]
+        command = compile_command(source, shuffled, folder / "out", *options)
+        run = measured(["taskset", "-c", str(core), *command])
+        scores = _score(model, folder / "out")
+    integer, qdq = scores["integer.onnx"], next(value for name, value in scores.items() if name != "integer.onnx")
+    return Cell(integer, qdq, run.seconds, run.peak)
+
+
+def _score(model: str, source: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.benchmarks.score", model, str(source)]
+    found = json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout)
+    scores: dict[str, float] = found if len(found) > 1 else {"float": next(iter(found.values()))}
+    return scores
+
+
+def _table(cells: dict[str, dict[str, float]], jobs: list[tuple[str, str, str, int]]) -> str:
+    header = ["model (float)", "setting", "effort", "integer graph (range)", "QDQ", "best peer", "s", "MiB"]
+    return markdown(header, list(_rows(cells, jobs)))
+
+
+def _rows(cells: dict[str, dict[str, float]], jobs: list[tuple[str, str, str, int]]) -> Iterator[list[str]]:
+    for model, setting, effort in dict.fromkeys(job[:3] for job in jobs):
+        runs = [cells[" ".join(map(str, job))] for job in jobs if job[:3] == (model, setting, effort)]
+        scores = [run["integer"] for run in runs]
+        peer = dict(zip(PEER_SETTINGS, PEERS.get(model, ()), strict=False)).get(setting)
+        yield [
+            f"{model} ({cells[model]['float']:.4f})",
+            setting,
+            effort,
+            f"{statistics.mean(scores):.4f} ({min(scores):.4f}-{max(scores):.4f})",
+            f"{statistics.mean(run['qdq'] for run in runs):.4f}",
+            "" if peer is None else f"{peer:.4f}",
+            f"{statistics.mean(run['seconds'] for run in runs):.1f}",
+            f"{max(run['peak'] for run in runs):.0f}",
+        ]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.accuracy")
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--settings", default=",".join(SETTINGS))
+    parser.add_argument("--efforts", default=",".join(EFFORTS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--results")
+    parser.add_argument("--write")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+"""A few nodes of a float graph as a session of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+from onnx import helper, numpy_helper
+
+from bitsmith.execution.runtime import Session
+from bitsmith.ir.graph import Graph, Node, Value
+
+
+def fragment(graph: Graph, nodes: Sequence[Node], outputs: Sequence[Value], *, threads: int = 0) -> Session:
+    """A session that computes `outputs` by `nodes` alone, which stand in execution order.
+
+    It is fed every activation that the nodes read and none of them makes, name -> (n, ...).
+    """
+    made = {value.name for node in nodes for value in node.outputs}
+    read = {value.name: value for node in nodes for value in node.inputs if value is not None}
+    constants = [
+        numpy_helper.from_array(value.constant, name) for name, value in read.items() if value.constant is not None
+    ]
+    fed = [value for name, value in read.items() if value.constant is None and name not in made]
+    body = helper.make_graph(
+        [node.to_onnx() for node in nodes],
+        nodes[0].name,
+        [_described(value) for value in fed],
+        [_described(value) for value in outputs],
+        constants,
+    )
+    opsets = [helper.make_opsetid("", graph.opset)]
+    return Session(helper.make_model(body, opset_imports=opsets, ir_version=10), threads=threads)
+
+
+def _described(value: Value) -> onnx.ValueInfoProto:
+    kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+    shape = ["N" if size is None else size for size in value.shape]
+    return helper.make_tensor_value_info(value.name, kind, shape)
