@@ -27,15 +27,20 @@ class EstimateStatistics(Pass):
 
     A normalised value has mean beta and standard deviation |gamma|; Relu, Clip and Min clip it, sums add moments,
     linear layers map means exactly and variances as if inputs were independent (Nagel et al. 2019,
-    arXiv:1906.04721, section 5.1.1 and appendix C). A range reaches 6 deviations from the mean; a histogram is the
-    mixture of the channels' normals.
+    arXiv:1906.04721, section 5.1.1 and appendix C). A histogram is the mixture of the
+    channels' normals.
 
-    bins: of each histogram at most.
+    bins:  of each histogram at most.
+    reach: how many deviations from its mean a channel's range goes.
+    alone: the same in a model that keeps no batch normalisation, for inputs of which no range is given. With a range,
+           it is `reach`.
     """
 
     name: ClassVar[str] = "estimate-statistics"
 
     bins: int = 2048
+    reach: float = 6.0
+    alone: float = 9.0
 
     def run(self, module: Module) -> Changes:
         changes = Changes()
@@ -47,20 +52,26 @@ class EstimateStatistics(Pass):
         found = located(module.graph, module.batch_norms)
         for name, reason in found.lost.items():
             changes.refuse(name, reason)
+        known = len(found.known) - len(module.batch_norms.inputs)
         moments = propagate(module.graph, found.known)
-        values = {value.name: value_statistics(moments[value.name], self.bins) for value in materialised(module.graph)}
+        told = known or all(math.isfinite(one.lowest) for one in module.batch_norms.inputs.values())
+        reach = self.reach if told else self.alone
+        values = {
+            value.name: value_statistics(moments[value.name], self.bins, reach) for value in materialised(module.graph)
+        }
         seen = module.statistics
         module.statistics = Statistics(samples=0, values=values, grams=seen.grams if seen is not None else {})
         for name in values:
             changes.change(name)
-        known = len(found.known) - len(module.batch_norms.inputs)
-        changes.note(f"no data: ranges from {known} batch normalisations, propagated to {len(values)} activations")
+        source = f"{known} batch normalisations" if known else "guesses at the inputs alone"
+        changes.note(f"no data: ranges of {len(values)} activations by moments propagated from {source}")
         return changes
 
 
-def value_statistics(value: ClippedNormal, bins: int) -> ValueStatistics:
+def value_statistics(value: ClippedNormal, bins: int, reach: float) -> ValueStatistics:
     """What calibration would have seen of a value of this distribution."""
-    lowest, highest = float(value.minimum.min()), float(value.maximum.max())
+    low, high = value.ends(reach)
+    lowest, highest = float(low.min()), float(high.max())
     return ValueStatistics(
         minimum=lowest,
         maximum=highest,

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 Vector = npt.NDArray[np.float64]
 
-REACH = 6.0
-"""Standard deviations to each side of the mean that a range covers (Nagel et al. 2019, arXiv:1906.04721, 5.1.1)."""
+MATCHES = 30
+"""Iterations that bring the moments of a clipped normal to within a few per cent of those wanted."""
 
 BEYOND = 40.0
 """Standard deviations at which the density is 0 in float64; stands for an infinite bound in the formulas."""
@@ -45,6 +45,24 @@ class ClippedNormal:
             *(np.array(np.broadcast_to(one, centre.shape), np.float64) for one in (centre, spread, lowest, highest))
         )
 
+    @classmethod
+    def matching(
+        cls, mean: npt.ArrayLike, variance: npt.ArrayLike, lowest: npt.ArrayLike, highest: npt.ArrayLike
+    ) -> ClippedNormal:
+        """The normal that has these moments once it is clipped to these bounds, by fixed-point iteration.
+
+        Any moments that a value within the bounds can have are those of some clipped normal.
+        """
+        value = cls.of(mean, variance, lowest, highest)
+        wanted, spread = value.centre, value.deviation
+        for _ in range(MATCHES if np.isfinite([value.lowest, value.highest]).any() else 0):
+            found, deviation = value.mean, np.sqrt(value.variance)
+            ratio = np.where(deviation > 0, spread / np.maximum(deviation, np.finfo(np.float64).tiny), 1.0)
+            value = cls(
+                value.centre + (wanted - found), value.deviation * np.clip(ratio, 0.5, 2.0), value.lowest, value.highest
+            )
+        return value
+
     @property
     def channels(self) -> int:
         return len(self.centre)
@@ -58,14 +76,11 @@ class ClippedNormal:
         first, second = self._moments()
         return np.maximum(second - first**2, 0.0)
 
-    @property
-    def minimum(self) -> Vector:
-        """The least value that is to be expected: a bound, or `REACH` deviations below the centre."""
-        return np.clip(self.centre - REACH * self.deviation, self.lowest, self.highest)
-
-    @property
-    def maximum(self) -> Vector:
-        return np.clip(self.centre + REACH * self.deviation, self.lowest, self.highest)
+    def ends(self, reach: float) -> tuple[Vector, Vector]:
+        """The least and the greatest value that are to be expected: `reach` deviations from the centre, or a bound."""
+        far = reach * self.deviation
+        low, high = (np.clip(end, self.lowest, self.highest) for end in (self.centre - far, self.centre + far))
+        return low, high
 
     def clipped(self, lowest: npt.ArrayLike, highest: npt.ArrayLike) -> ClippedNormal:
         """This value clipped to further bounds, (channels,) or one number each."""

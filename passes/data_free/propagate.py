@@ -18,6 +18,9 @@ from bitsmith.ir.moments import ClippedNormal, Vector
 Known = dict[str, ClippedNormal]
 Rule = Callable[[Node, list[ClippedNormal]], ClippedNormal]
 
+FAR, LOOKED_AT = 12.0, 241
+"""Deviations within which the extremes of a function are looked for, and at how many points."""
+
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 """Points and weights of a Gauss-Hermite quadrature under exp(-x^2/2)."""
 
@@ -121,7 +124,7 @@ def _sum(node: Node, operands: list[ClippedNormal], sign: float = 1.0) -> Clippe
     first, second = (fitted(one, _channels(node)) for one in operands)
     ends = (second.lowest, second.highest) if sign > 0 else (-second.highest, -second.lowest)
     mean, variance = first.mean + sign * second.mean, first.variance + second.variance
-    return ClippedNormal.of(mean, variance, first.lowest + ends[0], first.highest + ends[1])
+    return ClippedNormal.matching(mean, variance, first.lowest + ends[0], first.highest + ends[1])
 
 
 def _product(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
@@ -133,7 +136,7 @@ def _product(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
         corners = np.stack([x * y for x in (first.lowest, first.highest) for y in (second.lowest, second.highest)])
     # Zero times an unbounded value: that corner is 0.
     corners = np.where(np.isnan(corners), 0.0, corners)
-    return ClippedNormal.of(a * b, variance, corners.min(axis=0), corners.max(axis=0))
+    return ClippedNormal.matching(a * b, variance, corners.min(axis=0), corners.max(axis=0))
 
 
 def _concat(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
@@ -206,9 +209,10 @@ def _function(of: Callable[[Node, Vector], Vector]) -> Rule:
         results = of(node, np.clip(points, value.lowest[:, None], value.highest[:, None]))
         weights = _WEIGHTS / _WEIGHTS.sum()
         mean = results @ weights
-        ends = np.stack([value.minimum, value.maximum], axis=1)
-        seen = np.concatenate([of(node, ends), results], axis=1)
-        return ClippedNormal.of(mean, (results - mean[:, None]) ** 2 @ weights, seen.min(axis=1), seen.max(axis=1))
+        low, high = value.ends(FAR)
+        seen = of(node, np.linspace(low, high, LOOKED_AT, axis=1))
+        variance = (results - mean[:, None]) ** 2 @ weights
+        return ClippedNormal.matching(mean, variance, seen.min(axis=1), seen.max(axis=1))
 
     return rule
 

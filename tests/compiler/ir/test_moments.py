@@ -43,6 +43,16 @@ def test_a_channel_that_does_not_vary() -> None:
     np.testing.assert_array_equal(value.below(np.array([-0.5, 0.5, 2.5])), [0.0, 0.5, 1.0])
 
 
+@given(data=st.data())
+def test_moments_can_be_matched(data: st.DataObject) -> None:
+    """Those of a Beta variable, which fills [0, 1] as no normal does."""
+    a, b = data.draw(st.floats(0.5, 5)), data.draw(st.floats(0.5, 5))
+    wanted = stats.beta(a, b)
+    value = ClippedNormal.matching([2 * wanted.mean() - 1], [4 * wanted.var()], -1.0, 1.0)
+    assert value.mean[0] == pytest.approx(2 * wanted.mean() - 1, abs=0.02)
+    assert np.sqrt(value.variance[0]) == pytest.approx(2 * wanted.std(), abs=0.02)
+
+
 def test_clipping_twice_is_clipping_once_to_what_both_allow() -> None:
     value = ClippedNormal.of([0.0], [1.0]).clipped(0.0, math.inf).clipped(-5.0, 6.0)
     assert (value.lowest[0], value.highest[0]) == (0.0, 6.0)
@@ -61,5 +71,6 @@ def test_the_mixture_of_channels() -> None:
 
 def test_ranges_reach_six_deviations_and_stop_at_bounds() -> None:
     value = ClippedNormal.of([1.0, 1.0], [4.0, 4.0], [-np.inf, 0.0], [np.inf, 6.0])
-    assert value.minimum.tolist() == [-11.0, 0.0]
-    assert value.maximum.tolist() == [13.0, 6.0]
+    low, high = value.ends(6.0)
+    assert low.tolist() == [-11.0, 0.0]
+    assert high.tolist() == [13.0, 6.0]
