@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from bitsmith.ir.fusion import materialised
 from bitsmith.ir.moments import ClippedNormal
 from bitsmith.ir.statistics import Histogram, Statistics, ValueStatistics
 from bitsmith.manager import Changes, Pass
-from bitsmith.module import Module
+from bitsmith.module import NOISE, Module
 from bitsmith.passes.data_free.located import located
 from bitsmith.passes.data_free.propagate import propagate
 
@@ -60,12 +60,22 @@ class EstimateStatistics(Pass):
             value.name: value_statistics(moments[value.name], self.bins, reach) for value in materialised(module.graph)
         }
         seen = module.statistics
+        if seen is not None and module.made_up == NOISE:
+            values = {name: _widened(value, seen.values.get(name)) for name, value in values.items()}
         module.statistics = Statistics(samples=0, values=values, grams=seen.grams if seen is not None else {})
         for name in values:
             changes.change(name)
         source = f"{known} batch normalisations" if known else "guesses at the inputs alone"
         changes.note(f"no data: ranges of {len(values)} activations by moments propagated from {source}")
         return changes
+
+
+def _widened(value: ValueStatistics, seen: ValueStatistics | None) -> ValueStatistics:
+    """The range that holds what noise reached too: where both are guesses, the wider one costs less."""
+    if seen is None:
+        return value
+    ends = {"minimum": min(value.minimum, seen.minimum), "maximum": max(value.maximum, seen.maximum)}
+    return replace(value, **ends)
 
 
 def value_statistics(value: ClippedNormal, bins: int, reach: float) -> ValueStatistics:
