@@ -74,8 +74,8 @@ def _widened(value: ValueStatistics, seen: ValueStatistics | None) -> ValueStati
     """The range that holds what noise reached too: where both are guesses, the wider one costs less."""
     if seen is None:
         return value
-    ends = {"minimum": min(value.minimum, seen.minimum), "maximum": max(value.maximum, seen.maximum)}
-    return replace(value, **ends)
+    lowest, highest = min(value.minimum, seen.minimum), max(value.maximum, seen.maximum)
+    return replace(value, minimum=lowest, maximum=highest)
 
 
 def value_statistics(value: ClippedNormal, bins: int, reach: float) -> ValueStatistics:
