@@ -34,9 +34,9 @@ OCTAVES = 2
 """Below the power of two that covers a channel, how many more are tried."""
 
 CEILING = 2.0
-FLOOR = 2 * CEILING * SMALLEST_CHANNEL
-"""Bounds of scales, beside the one that covers the layer's largest weight: no channel's falls below
-`SMALLEST_CHANNEL` of another's, though one that is a power of two may end at half the floor."""
+FLOOR = 2**OCTAVES * CEILING * SMALLEST_CHANNEL
+"""Bounds of scales, as parts of the one that covers the layer's largest weight: they keep every channel's at least
+`SMALLEST_CHANNEL` of every other's, though a power of two may end `OCTAVES` below its bound."""
 
 SMALLEST = float(np.finfo(np.float32).tiny) * 2**40
 """Of a layer whose weights are all 0; float32 holds every scale and product that comes of it."""
@@ -206,9 +206,11 @@ class _Search:
         covering = np.maximum(largest / self._reach(), FLOOR * self._unit())
         if self.power_of_two:
             exponents = np.ceil(np.log2(covering))
-            return np.exp2(exponents + np.arange(-OCTAVES, 1)[:, None, None])
-        parts = np.linspace(NARROWEST.get(self.chosen.bits, 0.7), WIDEST, CANDIDATES)
-        return np.maximum(parts[:, None, None] * covering, FLOOR * self._unit())
+            powers: Reals = np.exp2(exponents + np.arange(-OCTAVES, 1)[:, None, None])
+            return powers
+        parts = np.append(np.linspace(NARROWEST.get(self.chosen.bits, 0.7), 1.0, CANDIDATES), WIDEST)
+        scales: Reals = np.maximum(parts[:, None, None] * covering, FLOOR * self._unit())
+        return scales
 
     def _reach(self) -> float:
         """The integer that max|w| falls on where nothing is clipped."""
