@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
+import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
@@ -11,15 +14,25 @@ from bitsmith.execution.runtime import Session
 from bitsmith.ir.graph import Graph, Node, Value
 
 
-def fragment(graph: Graph, nodes: Sequence[Node], outputs: Sequence[Value], *, threads: int = 0) -> Session:
+def fragment(
+    graph: Graph,
+    nodes: Sequence[Node],
+    outputs: Sequence[Value],
+    *,
+    threads: int = 0,
+    replaced: Mapping[str, npt.NDArray[Any]] = MappingProxyType({}),
+) -> Session:
     """A session that computes `outputs` by `nodes` alone, which stand in execution order.
 
     It is fed every activation that the nodes read and none of them makes, name -> (n, ...).
+    replaced: by name of a constant, the array that stands there instead.
     """
     made = {value.name for node in nodes for value in node.outputs}
     read = {value.name: value for node in nodes for value in node.inputs if value is not None}
     constants = [
-        numpy_helper.from_array(value.constant, name) for name, value in read.items() if value.constant is not None
+        numpy_helper.from_array(replaced.get(name, value.constant), name)
+        for name, value in read.items()
+        if value.constant is not None
     ]
     fed = [value for name, value in read.items() if value.constant is None and name not in made]
     body = helper.make_graph(

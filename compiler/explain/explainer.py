@@ -1,0 +1,156 @@
+"""What hangs between passes and measures each layer, whenever a pass has changed weights, biases or formats."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.explain.advice import advise
+from bitsmith.explain.layers import LayerReport, Rounding, report, reports_to_json
+from bitsmith.explain.network import Layer, Network, layers_of, macs_of
+from bitsmith.ir.graph import Graph
+from bitsmith.ir.legal import illegal_nodes
+from bitsmith.ir.sharing import MOVES
+from bitsmith.manager import Step
+from bitsmith.module import Module
+
+WORST = 3
+"""Layers for which help is sought."""
+
+SAMPLES = 16
+WORK = 2_000_000_000
+"""Multiply-accumulates of one look at all layers: what large models leave of the samples, but one at least."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The figures of every layer, by name, after a pass."""
+
+    after: str
+    reports: dict[str, LayerReport]
+
+
+@dataclass(frozen=True)
+class State:
+    """All of a layer that its figures depend on. Arrays are never written in place: the same one holds the same."""
+
+    ops: tuple[str, ...]
+    weight: npt.NDArray[Any] | None
+    bias: npt.NDArray[Any] | None
+    rounding: Rounding
+
+    @classmethod
+    def of(cls, layer: Layer, module: Module) -> State:
+        """The state of a layer now."""
+        weight, bias = layer.weight, layer.bias
+        return cls(
+            tuple(node.op for node in layer.nodes),
+            None if weight is None else weight.constant,
+            None if bias is None else bias.constant,
+            Rounding.of(layer, module.plan),
+        )
+
+    def is_same(self, other: State | None) -> bool:
+        """Whether a layer in the one state is measured as in the other."""
+        return other is not None and self.has_graph_of(other) and self.rounding == other.rounding
+
+    def has_graph_of(self, other: State) -> bool:
+        """Whether both compute the same in float."""
+        return self.ops == other.ops and self.weight is other.weight and self.bias is other.bias
+
+
+@dataclass
+class Explainer:
+    """A callback that looks at every layer after each pass that changed weights, biases or formats.
+
+    The reference is the float graph before the first pass that does not preserve it: what passes such as equalize
+    rewrite is as good a float model as the one that came, and reconstruct's rounding is held to what stood before.
+    A preserving pass behind those, if it rewrites weights, makes weights that compare with nothing before it: the
+    reference then starts anew from what it left, and noise so far no longer counts.
+
+    A layer alone with its input in float is not how it stands in the network: a pass that lets each layer make up
+    for the errors of those before it lowers the figures here, while it raises those of the integer graph
+    (explain/accumulated.py).
+    """
+
+    looks: list[Look] = field(default_factory=list)
+    network: Network | None = None
+    reference_after: str = ""
+    _reference: Graph | None = None
+    _states: dict[str, State] = field(default_factory=dict)
+
+    def __call__(self, step: Step) -> None:
+        """Look, if a pass has changed what there is to see."""
+        module, name = step.module, "import" if step.done is None else str(step.done)
+        if illegal_nodes(module.graph):
+            return
+        layers = rounding_layers(module.graph)
+        states = {layer.name: State.of(layer, module) for layer in layers}
+        changed = {one for one, state in states.items() if not state.is_same(self._states.get(one))}
+        if self._reference is None or ((step.done is None or step.done.preserves) and self._differs(states)):
+            self._reference, self.network, self.reference_after = module.graph.copy(), None, name
+            changed = set(states)
+        self._states = states
+        if changed and any(state.rounding != Rounding(None, None) for state in states.values()):
+            self._look(module, layers, changed, name)
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, pass by pass."""
+        samples = 0 if self.network is None else len(next(iter(self.network.activations.values())))
+        return {
+            "samples": samples,
+            "reference_after": self.reference_after,
+            "passes": [{"pass": look.after, "layers": reports_to_json(look.reports)} for look in self.looks],
+        }
+
+    def worst(self, module: Module) -> list[dict[str, Any]]:
+        """The layers that lower the outputs' ratio most when they alone are rounded, worst first, with what helps."""
+        if self.network is None or not self.looks:
+            return []
+        reports = self.looks[-1].reports
+        ranked = [(one.output, name) for name, one in reports.items() if one.output is not None]
+        found = []
+        layers = {layer.name: layer for layer in rounding_layers(module.graph)}
+        for ratio, name in sorted(ranked, key=lambda one: one[0])[:WORST]:
+            if math.isfinite(ratio) and name in layers:
+                layer = layers[name]
+                rounding = Rounding.of(layer, module.plan)
+                advice = advise(self.network, module.graph, layer, rounding, module.target)
+                found.append(
+                    {"layer": name, "op": layer.op, **reports[name].to_json(), "helps": [a.to_json() for a in advice]}
+                )
+        return found
+
+    def _differs(self, states: dict[str, State]) -> bool:
+        """Whether the graph is another than at the last step; formats are not part of it."""
+        if states.keys() != self._states.keys():
+            return True
+        return any(not state.has_graph_of(self._states[name]) for name, state in states.items())
+
+    def _look(self, module: Module, layers: list[Layer], changed: set[str], name: str) -> None:
+        if self.network is None:
+            if module.calibration is None or self._reference is None:
+                return
+            each = max(1, macs_of(layers) * len(layers) // 2)
+            count = int(np.clip(WORK // each, 1, SAMPLES))
+            self.network = Network(self._reference, next(module.calibration.take(count).batches(count)))
+        known = self.looks[-1].reports if self.looks else {}
+        reports: dict[str, LayerReport] = {}
+        for index, layer in enumerate(layers):
+            module.progress("explain", index, len(layers))
+            if layer.name in changed or layer.name not in known:
+                rounding = Rounding.of(layer, module.plan)
+                reports[layer.name] = report(self.network, module.graph, layer, rounding)
+            else:
+                reports[layer.name] = known[layer.name]
+        module.progress("explain", len(layers), len(layers))
+        self.looks.append(Look(name, reports))
+
+
+def rounding_layers(graph: Graph) -> list[Layer]:
+    """The layers that round something: not those that only move elements, whose format is that of their inputs."""
+    return [layer for layer in layers_of(graph) if layer.op not in MOVES]
