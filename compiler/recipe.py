@@ -6,17 +6,34 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from bitsmith.data_free import without_data
 from bitsmith.errors import PipelineError
 from bitsmith.manager import Pipeline
 from bitsmith.observers import AUTO, OBSERVERS
-from bitsmith.pipelines import NORMALISE
+from bitsmith.pipelines import EFFORTS, Choice, default
 from bitsmith.tables import Reader, boolean, integer, one_of, read_table, shown, text
 from bitsmith.target import Target
 
-GRANULARITIES = ("channel", "tensor")
+WEIGHTS: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {
+        "ternary": (2, "ternary"),
+        "codebook16": (4, "codebook"),
+        "codebook4": (2, "codebook"),
+        "powers": (4, "powers"),
+        "power-sums": (8, "power-sums"),
+        "e4m3": (8, "e4m3"),
+        "e5m2": (8, "e5m2"),
+        "e3m2": (6, "e3m2"),
+        "e2m3": (6, "e2m3"),
+        "e2m1": (4, "e2m1"),
+    }
+)
+"""Names that `weights` may have in place of a width: bits, and the format of quantize-weights."""
+
+SCALES = ("free", "power-of-two")
 FUSED = {"Clip", "Relu"}
 """What `integerize` lets ride in a requantize step."""
 
@@ -25,9 +42,12 @@ FUSED = {"Clip", "Relu"}
 class Recipe:
     """What a compile does to a model; None leaves the choice to the target.
 
-    pipeline:     the passes to run; None for the default ones, made from the five options that follow.
-    weights, activations: bits.
-    granularity:  of weight scales, `channel` or `tensor`.
+    pipeline:     the passes to run; None for the default ones, made from the options that follow.
+    effort:       fast, default or best.
+    weights:      bits, or the name of a format in `WEIGHTS`.
+    activations:  bits. edges: those of the graph's inputs and outputs; by default 8 at least.
+    granularity:  of weight scales: `channel`, `tensor`, or `group=N`, with a multiplier for every N inputs.
+    scales:       `free` or `power-of-two`.
     symmetric_activations: whether activations get zero point 0.
     observer:     how activation ranges are chosen: auto, min-max, percentile, mse or kl.
     data_free:    whether to make calibration inputs from what the model's batch normalisations remember.
@@ -37,9 +57,12 @@ class Recipe:
     """
 
     pipeline: str | None = None
-    weights: int | None = None
+    effort: str | None = None
+    weights: int | str | None = None
     activations: int | None = None
+    edges: int | None = None
     granularity: str | None = None
+    scales: str | None = None
     symmetric_activations: bool | None = None
     observer: str | None = None
     data_free: bool | None = None
@@ -78,35 +101,46 @@ class Recipe:
         return without_data(chosen) if self.data_free else chosen
 
     def _default(self, target: Target) -> str:
-        if target.scales != "free" or set(target.fused) != FUSED:
+        if set(target.fused) != FUSED:
             raise PipelineError(
-                f"the default passes make free scales and fuse {' and '.join(sorted(FUSED))}",
+                f"the default passes fuse {' and '.join(sorted(FUSED))}",
                 where=f"target {target.name}",
                 fix="Give --pipeline with passes that do what this target asks for.",
             )
-        weights = _chosen("weights", self.weights, target.weight_bits, target)
-        activations = _chosen("activations", self.activations, target.activation_bits, target)
-        granularity = _chosen("granularity", self.granularity, target.granularities, target)
         if self.symmetric_activations is False and target.symmetric_activations:
             raise PipelineError("activations must be symmetric", where=f"target {target.name}")
-        symmetric = "true" if self.symmetric_activations or target.symmetric_activations else "false"
-        observer = self.observer or AUTO
-        return ",".join(
-            [
-                NORMALISE,
-                "calibrate",
-                f"quantize-weights{{bits={weights},granularity={granularity}}}",
-                f"quantize-activations{{bits={activations},observer={observer},symmetric={symmetric}}}",
-                "quantize-biases",
-                "integerize",
-            ]
+        if self.scales == "free" and target.scales != "free":
+            raise PipelineError("scales must be powers of two", where=f"target {target.name}")
+        bits, format = WEIGHTS[self.weights] if isinstance(self.weights, str) else (self.weights, "int")
+        _chosen("weights", format, target.weight_formats, target)
+        weights = _chosen("weights", bits, target.weight_bits, target)
+        granularity = self.granularity or target.granularities[0]
+        _chosen("granularity", granularity.partition("=")[0], target.granularities, target)
+        if format != "int" and granularity.startswith("group"):
+            raise PipelineError(f"{self.weights} weights in groups", fix="Groups are of integers: give bits.")
+        return default(
+            Choice(
+                effort=self.effort or "default",
+                weights=f"bits={weights}" + ("" if format == "int" else f",format={format}"),
+                weight_bits=weights if format in ("int", "power-sums") else min(weights, 6),
+                granularity=granularity,
+                scales=self.scales or target.scales,
+                activations=_chosen("activations", self.activations, target.activation_bits, target),
+                edges=0 if self.edges is None else _chosen("edges", self.edges, target.activation_bits, target),
+                symmetric=bool(self.symmetric_activations or target.symmetric_activations),
+                observer=self.observer,
+                learn=not self.data_free,
+            )
         )
 
 
 _CHOICES = {
+    "effort": "reconstruct{solver=...}",
     "weights": "quantize-weights{bits=...}",
     "activations": "quantize-activations{bits=...}",
+    "edges": "quantize-activations{edges=...}",
     "granularity": "quantize-weights{granularity=...}",
+    "scales": "quantize-weights{scales=...}",
     "symmetric_activations": "quantize-activations{symmetric=...}",
     "observer": "quantize-activations{observer=...}",
 }
@@ -122,6 +156,22 @@ def _chosen(name: str, wanted: Any, legal: tuple[Any, ...], target: Target) -> A
             fix=f"It runs {name} {' or '.join(map(str, legal))}.",
         )
     return wanted
+
+
+def weights_given(value: object) -> int | str:
+    """Bits of weights, or the name of a format; ValueError for anything else."""
+    if isinstance(value, str) and value not in WEIGHTS:
+        raise ValueError(f"{shown(value)} is neither a width in bits nor one of {', '.join(WEIGHTS)}")
+    return value if isinstance(value, str) else integer(2, 16)(value)
+
+
+def granularity_given(value: object) -> str:
+    """channel, tensor or group=N; ValueError for anything else."""
+    given = text(value)
+    kind, _, size = given.partition("=")
+    if given not in ("channel", "tensor") and not (kind == "group" and size.isdecimal() and int(size) > 0):
+        raise ValueError(f"{shown(given)} is not channel, tensor, or group=N such as group=32")
+    return given
 
 
 def _pipeline(value: object) -> str:
@@ -153,9 +203,12 @@ def _ranges(value: object) -> dict[str, tuple[float, float]]:
 
 _READERS: dict[str, Reader] = {
     "pipeline": _pipeline,
-    "weights": integer(1, 16),
-    "activations": integer(1, 16),
-    "granularity": one_of(*GRANULARITIES),
+    "effort": one_of(*EFFORTS),
+    "weights": weights_given,
+    "activations": integer(2, 16),
+    "edges": integer(2, 16),
+    "granularity": granularity_given,
+    "scales": one_of(*SCALES),
     "symmetric_activations": boolean,
     "observer": one_of(AUTO, *OBSERVERS),
     "data_free": boolean,

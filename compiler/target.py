@@ -26,11 +26,12 @@ class Target:
 
     backend:               the entry point name of the backend that emits for it.
     weight_bits, activation_bits: legal widths, the first being the default.
-    granularities:         legal weight granularities (`channel`, `tensor`), the first being the default.
+    granularities:         legal weight granularities (`channel`, `tensor`, `group`), the first being the default.
     symmetric_activations: whether activations must have zero point 0.
     scales:                `free` or `power-of-two`.
     fused:                 float ops that ride in the requantize step of the op before them.
     flash, ram:            bytes; None where the target sets no limit.
+    weight_formats:        legal kinds of weights: `int`, and grids such as `ternary` (see ir/grids.py).
     cycles:                cycles of one multiply-accumulate by `weight bits x activation bits`, e.g. "8x8".
     """
 
@@ -46,6 +47,7 @@ class Target:
     flash: int | None = None
     ram: int | None = None
     cycles: Mapping[str, float] = field(default_factory=dict)
+    weight_formats: tuple[str, ...] = ("int",)
 
     def to_json(self) -> dict[str, Any]:
         """All fields, as a TOML file of the target would hold them."""
@@ -75,7 +77,8 @@ _READERS: dict[str, Reader] = {
     "description": text,
     "weight_bits": _BITS,
     "activation_bits": _BITS,
-    "granularities": several(one_of("channel", "tensor")),
+    "weight_formats": several(text),
+    "granularities": several(one_of("channel", "tensor", "group")),
     "symmetric_activations": boolean,
     "scales": one_of("free", "power-of-two"),
     "fused": several(one_of("Relu", "Clip"), least=0),

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from bitsmith.errors import PipelineError
 from bitsmith.execution.simulate import divergences
-from bitsmith.ir.formats import Format, IntegerType, affine, symmetric
+from bitsmith.ir.formats import Format, IntegerType, affine, symmetric, to_power_of_two
 from bitsmith.ir.fusion import bias_of, materialised
 from bitsmith.ir.graph import Graph, Value
 from bitsmith.ir.sharing import format_groups
@@ -16,6 +16,9 @@ from bitsmith.module import NOISE, Module
 from bitsmith.observers import AUTO, CANDIDATES, choose_range
 
 TRIAL_SAMPLES = 128
+
+EDGE_BITS = 8
+"""Of inputs and outputs where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -27,27 +30,35 @@ class QuantizeActivations(Pass):
     zero point 0, and are unsigned where no sample was negative, so that no half of the grid lies idle.
     Constant operands of Add, Mul and Concat are values like any other.
 
-    bits:      of every activation, the graph's inputs and outputs included.
+    bits:      of every activation but the graph's inputs and outputs.
+    edges:     bits of the graph's inputs and outputs, and of what shares a format with them; 0 for 8, or `bits` where
+               that is more: few bits there cost far more than anywhere else, and little is gained.
     observer:  how the range is chosen: min-max, percentile, mse or kl; or auto, which tries the first three on some
                calibration samples and keeps the one that moves the outputs least (Kullback-Leibler divergence, as
                ZeroQ has it, arXiv:2001.00281, equation 2). No one of them is best on every model. Without samples,
                or with noise in their place, it is min-max.
     symmetric: whether zero points must be 0.
+    scales:    free, or power-of-two: the one that covers the range that was chosen.
     """
 
     name: ClassVar[str] = "quantize-activations"
 
     bits: int = 8
+    edges: int = 0
     observer: str = AUTO
     symmetric: bool = False
+    scales: str = "free"
 
     def run(self, module: Module) -> Changes:
-        if self.bits not in module.target.activation_bits:
-            raise PipelineError(
-                f"{self.bits}-bit activations",
-                where=f"target {module.target.name}",
-                fix=f"It runs {', '.join(map(str, module.target.activation_bits))} bits.",
-            )
+        for bits in (self.bits, self.edges or self.bits):
+            if bits not in module.target.activation_bits:
+                raise PipelineError(
+                    f"{bits}-bit activations",
+                    where=f"target {module.target.name}",
+                    fix=f"It runs {', '.join(map(str, module.target.activation_bits))} bits.",
+                )
+        if self.scales not in ("free", "power-of-two"):
+            raise PipelineError(f"scales={self.scales}", where=f"pass {self.name}", fix="Give free or power-of-two.")
         changes = Changes()
         candidates = CANDIDATES if self.observer == AUTO else (self.observer,)
         if self.observer == AUTO and (module.calibration is None or module.made_up == NOISE):
@@ -74,25 +85,37 @@ class QuantizeActivations(Pass):
         formats: dict[str, Format] = {}
         values = [*materialised(module.graph), *constant_operands(module.graph)]
         for group in format_groups(module.graph, values):
-            ranges = [self._range(module, value, observer) for value in group]
-            chosen = self._format(min(low for low, _ in ranges), max(high for _, high in ranges), module)
+            bits = self._edge_bits(module) if any(_is_edge(one) for one in group) else self.bits
+            ranges = [self._range(module, value, observer, bits) for value in group]
+            chosen = self._format(min(low for low, _ in ranges), max(high for _, high in ranges), bits, module)
             formats.update({value.name: chosen for value in group})
         return formats
 
-    def _range(self, module: Module, value: Value, observer: str) -> tuple[float, float]:
+    def _edge_bits(self, module: Module) -> int:
+        widest = max(self.bits, EDGE_BITS)
+        return self.edges or (widest if widest in module.target.activation_bits else self.bits)
+
+    def _range(self, module: Module, value: Value, observer: str, bits: int) -> tuple[float, float]:
         if value.constant is not None:
             return float(value.constant.min()), float(value.constant.max())
         seen = module.require_statistics().of(value.name)
-        return choose_range(observer, seen, levels=1 << self.bits, symmetric=self._is_symmetric(module))
+        return choose_range(observer, seen, levels=1 << bits, symmetric=self._is_symmetric(module))
 
-    def _format(self, lowest: float, highest: float, module: Module) -> Format:
+    def _format(self, lowest: float, highest: float, bits: int, module: Module) -> Format:
         if self._is_symmetric(module):
-            kind = IntegerType(self.bits, signed=lowest < 0)
-            return symmetric(max(-lowest, highest), kind)
-        return affine(lowest, highest, IntegerType(self.bits))
+            kind = IntegerType(bits, signed=lowest < 0)
+            chosen = symmetric(max(-lowest, highest), kind)
+        else:
+            chosen = affine(lowest, highest, IntegerType(bits))
+        return chosen if self.scales == "free" else to_power_of_two(chosen)
 
     def _is_symmetric(self, module: Module) -> bool:
         return self.symmetric or module.target.symmetric_activations
+
+
+def _is_edge(value: Value) -> bool:
+    """Whether a value is an input of the graph or becomes an output, be it by a Softmax that the host does."""
+    return value.is_input or value.is_output or any(reader.op == "Softmax" for reader in value.consumers)
 
 
 def constant_operands(graph: Graph) -> list[Value]:

@@ -2,45 +2,98 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from bitsmith import registry
 from bitsmith.errors import PipelineError
-from bitsmith.ir.formats import Format, IntegerType
-from bitsmith.ir.linear import LINEAR, output_axis, weight_value
+from bitsmith.ir.formats import Format, IntegerType, holding
+from bitsmith.ir.graph import Node
+from bitsmith.ir.grids import MINIFLOATS, TERNARY, Codebook, Grid, Grouped, minifloat, offset, power_sums, powers
+from bitsmith.ir.linear import LINEAR, SMALLEST_CHANNEL, output_axis, weight_value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
+from bitsmith.passes.rounding.fit import fit
+from bitsmith.passes.rounding.layer import rows_of
 
-SMALLEST_CHANNEL = 2.0**-16
-"""No channel's scale falls further below the layer's largest: channels share one requantize shift, and a
-multiplier of 15 bits keeps a large bias over tiny weights exact to a small part of an 8-bit step."""
+INTEGERS = "int"
+
+WHOLE_RANGE = 8
+"""From so many bits on, a scale covers the largest weight: clipping it would gain next to nothing."""
+
+CODEBOOK_LEVEL = 127
+"""The largest integer of a codebook, so that products are those of 8-bit integers."""
+
+
+def _codebook(bits: int) -> Codebook:
+    """A codebook of 2^bits entries, whose integers are found for each weight."""
+    return Codebook(
+        (tuple(int(level) for level in np.linspace(-CODEBOOK_LEVEL, CODEBOOK_LEVEL, 1 << bits)),), "k-means"
+    )
+
+
+def _of_kind(kind: str) -> Callable[[int], Grid]:
+    return lambda bits: minifloat(kind)
+
+
+FORMATS: Mapping[str, Callable[[int], Grid]] = MappingProxyType(
+    {
+        "codebook": _codebook,
+        "power-sums": power_sums,
+        "powers": powers,
+        "ternary": lambda bits: TERNARY,
+        **{kind: _of_kind(kind) for kind in MINIFLOATS},
+    }
+)
+"""Kinds of grid besides all integers of a width, by the name that options give them; each is made for some bits."""
 
 
 @dataclass(frozen=True)
 class QuantizeWeights(Pass):
     """Give each weight of Conv, Gemm and MatMul a symmetric format.
 
-    The scale is max|w| / (2^(bits-1) - 1), per output channel or for the whole tensor: the grid is
-    [-(2^(bits-1) - 1), 2^(bits-1) - 1], which kernels that pair products rely on (Jacob et al. 2017,
-    arXiv:1712.05877, section 3).
+    At 8 bits the scale is max|w| / 127, per output channel or for the whole tensor: the grid is [-127, 127], which
+    kernels that pair products rely on (Jacob et al. 2017, arXiv:1712.05877, section 3). Of fewer bits it is the one
+    that loses least to rounding and clipping together, by squared error over the weights (Banner et al. 2018,
+    arXiv:1810.05723). With 2 bits each channel's grid is -2..1 or -1..2, whichever suits it.
 
     bits:        of every weight.
     granularity: channel or tensor.
+    format:      int, or a grid of some integers only: ternary, codebook (2^bits entries), powers, power-sums, and the
+                 minifloats e4m3, e5m2, e3m2, e2m3 and e2m1 (see compiler/ir/grids.py).
+    group:       how many inputs share a multiplier on top of their channel's scale; 0 for none.
+    scales:      free, or power-of-two.
     """
 
     name: ClassVar[str] = "quantize-weights"
 
     bits: int = 8
     granularity: str = "channel"
+    format: str = INTEGERS
+    group: int = 0
+    scales: str = "free"
 
     def run(self, module: Module) -> Changes:
-        target = module.target
-        if self.bits not in target.weight_bits:
+        self._check(module)
+        changes = Changes()
+        for node in module.graph.nodes(*LINEAR):
+            weight = weight_value(node)
+            if weight.constant is None:
+                raise PipelineError("a weight that is not constant", where=node.where)
+            module.plan = module.plan.with_formats({weight.name: self._chosen(node)})
+            changes.change(node)
+        return changes
+
+    def _check(self, module: Module) -> None:
+        target, where = module.target, f"pass {self.name}"
+        width = self._grid(1).bits if self.format != INTEGERS else self.bits
+        if width not in target.weight_bits:
             raise PipelineError(
-                f"{self.bits}-bit weights",
+                f"{width}-bit weights",
                 where=f"target {target.name}",
                 fix=f"It runs {', '.join(map(str, target.weight_bits))} bits.",
             )
@@ -50,23 +103,43 @@ class QuantizeWeights(Pass):
                 where=f"target {target.name}",
                 fix=f"It runs weights per {' or per '.join(target.granularities)}.",
             )
-        changes = Changes()
-        for node in module.graph.nodes(*LINEAR):
-            weight = weight_value(node)
-            if weight.constant is None:
-                raise PipelineError("a weight that is not constant", where=node.where)
-            chosen = self._format(weight.constant, output_axis(node))
-            module.plan = module.plan.with_formats({weight.name: chosen})
-            changes.change(node)
-        return changes
+        if self.scales not in ("free", "power-of-two"):
+            raise PipelineError(f"scales={self.scales}", where=where, fix="Give free or power-of-two.")
+        if self.group < 0 or (self.group and self.format != INTEGERS):
+            raise PipelineError(
+                f"group={self.group} with format={self.format}", where=where, fix="Groups are of integers, 1 or more."
+            )
 
-    def _format(self, weight: npt.NDArray[np.float32], axis: int) -> Format:
+    def _chosen(self, node: Node) -> Format:
+        rows = rows_of(node)
+        is_shared = self.granularity == "tensor" or rows.shape[0] * rows.shape[1] == 1
+        channels = 1 if is_shared else rows.shape[0] * rows.shape[1]
+        axis = None if is_shared else output_axis(node)
+        largest = np.abs(rows).max(axis=2).ravel()
+        if is_shared or not largest.any():
+            largest = np.full(channels, largest.max() or 1.0)
         kind = IntegerType(self.bits)
-        channels = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
-        scales = np.abs(channels).max(axis=1).astype(np.float64) / kind.highest
-        largest = float(scales.max())
-        if largest == 0.0:
-            scales = np.ones_like(scales)
-        if self.granularity == "tensor" or len(scales) == 1:
-            return Format(kind, (float(scales.max()),))
-        return Format(kind, tuple(np.maximum(scales, largest * SMALLEST_CHANNEL)), axis=axis)
+        covering = np.maximum(largest, largest.max() * SMALLEST_CHANNEL) / kind.highest
+        plain = Format(kind, tuple(covering), axis=axis)
+        if self.format == INTEGERS and not self.group:
+            if self.scales == "free" and self.bits >= WHOLE_RANGE:
+                return plain
+            if self.bits > 2:
+                return self._fitted(rows, plain)
+        grid = self._grid(rows.shape[0] * rows.shape[1], rows.shape[2])
+        return self._fitted(rows, replace(plain, grid=grid, type=holding(grid.lowest, grid.highest)))
+
+    def _fitted(self, rows: np.ndarray[tuple[int, ...], np.dtype[np.float64]], kind: Format) -> Format:
+        """The format of this kind that loses least where all inputs matter alike."""
+        alike = np.broadcast_to(np.eye(rows.shape[2]), (rows.shape[0], rows.shape[2], rows.shape[2]))
+        return fit(rows, alike, kind, solver="nearest", power_of_two=self.scales == "power-of-two").format
+
+    def _grid(self, channels: int, inputs: int = 1) -> Grid:
+        if self.format != INTEGERS:
+            if self.format not in FORMATS:
+                fix = registry.suggest(self.format, [INTEGERS, *FORMATS])
+                raise PipelineError(f"there is no format {self.format}", where=f"pass {self.name}", fix=fix)
+            return FORMATS[self.format](self.bits)
+        if self.group:
+            return Grouped(self.bits, self.group, ((1,) * -(-inputs // self.group),) * channels)
+        return offset(self.bits, (False,) * channels)

@@ -10,11 +10,14 @@ from bitsmith.cli.options import (
     add_input_shape,
     add_target,
     bits,
+    effort,
     granularity,
     input_range,
     observer,
+    scales,
     seed,
     shapes_given,
+    weights,
 )
 from bitsmith.cli.output import progress_for, say
 from bitsmith.console import ProgressLine, duration
@@ -44,14 +47,33 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("-o", "--out", required=True, metavar="OUT/", help="the folder to write")
     choices = command.add_argument_group("quantization")
-    choices.add_argument("--weights", type=bits, metavar="BITS", help="default: the target's first")
+    choices.add_argument(
+        "--effort",
+        type=effort,
+        metavar="fast|default|best",
+        help="time for accuracy: rounding to the nearest; learned rounding below 8 bits; the same, polished",
+    )
+    choices.add_argument(
+        "--weights",
+        type=weights,
+        metavar="BITS|FORMAT",
+        help="2 to 8 bits, or ternary, codebook16, codebook4, powers, power-sums, e4m3, e5m2, e3m2, e2m3, e2m1; "
+        "default: the target's first",
+    )
     choices.add_argument("--activations", type=bits, metavar="BITS", help="default: the target's first")
+    choices.add_argument(
+        "--edges",
+        type=bits,
+        metavar="BITS",
+        help="of the model's inputs and outputs; default: 8, or --activations if more",
+    )
     choices.add_argument(
         "--granularity",
         type=granularity,
-        metavar="channel|tensor",
-        help="of weight scales; default: the target's first",
+        metavar="channel|tensor|group=N",
+        help="of weight scales, or of multipliers for every N inputs beside them; default: the target's first",
     )
+    choices.add_argument("--scales", type=scales, metavar="free|power-of-two", help="default: the target's")
     choices.add_argument(
         "--symmetric-activations", action="store_true", default=None, help="give activations zero point 0"
     )
@@ -59,7 +81,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--observer",
         type=observer,
         metavar="auto|min-max|percentile|mse|kl",
-        help="how activation ranges are chosen; default: auto, the one that moves the outputs least",
+        help="how activation ranges are chosen; default: auto, the one that moves the outputs least; below 8 bits, mse",
     )
     recipe = command.add_argument_group("pipeline")
     how = recipe.add_mutually_exclusive_group()
@@ -84,9 +106,12 @@ def run(options: argparse.Namespace) -> int:
 
     given = Recipe(
         pipeline=options.pipeline,
+        effort=options.effort,
         weights=options.weights,
         activations=options.activations,
+        edges=options.edges,
         granularity=options.granularity,
+        scales=options.scales,
         symmetric_activations=options.symmetric_activations,
         observer=options.observer,
         seed=options.seed,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
+from typing import TypeVar
+
+Read = TypeVar("Read")
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
@@ -57,16 +61,46 @@ def bits(text: str) -> int:
     """Read a width in bits."""
     if text == "mixed":
         raise argparse.ArgumentTypeError("mixed bits are not in this version; give one width, such as 8")
-    if not text.isdecimal() or not 1 <= int(text) <= 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a width from 1 to 16")
+    if not text.isdecimal() or not 2 <= int(text) <= 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a width from 2 to 16")
     return int(text)
+
+
+def weights(text: str) -> int | str:
+    """Read bits of weights, or the name of a format."""
+    from bitsmith.recipe import weights_given
+
+    if text == "mixed":
+        raise argparse.ArgumentTypeError("mixed bits are not in this version; give one width, such as 8")
+    return _read(weights_given, int(text) if text.isdecimal() else text)
 
 
 def granularity(text: str) -> str:
     """Read a granularity of weight scales."""
-    if text.startswith("group"):
-        raise argparse.ArgumentTypeError("groups are not in this version; give channel or tensor")
-    return _one_of(text, ("channel", "tensor"))
+    from bitsmith.recipe import granularity_given
+
+    return _read(granularity_given, text)
+
+
+def effort(text: str) -> str:
+    """Read how much time may go into accuracy."""
+    from bitsmith.pipelines import EFFORTS
+
+    return _one_of(text, EFFORTS)
+
+
+def scales(text: str) -> str:
+    """Read which scales there may be."""
+    from bitsmith.recipe import SCALES
+
+    return _one_of(text, SCALES)
+
+
+def _read(reader: Callable[[object], Read], given: object) -> Read:
+    try:
+        return reader(given)
+    except ValueError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from None
 
 
 def observer(text: str) -> str:

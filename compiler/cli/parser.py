@@ -87,6 +87,5 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
 PLANNED: dict[str, str] = {
     "--budget": "This version has no budgets: it compiles to the bits of --weights and --activations.",
-    "--effort": "This version has one effort: nearest rounding, with ranges chosen by --observer.",
 }
 """What to say of options that the design has and this version has not."""

@@ -2,8 +2,8 @@
 
 One rule per kind of type hint, so that a record needs no code of its own: a dataclass becomes an object of its
 fields, an operation one with its kind besides, a tuple a list, and an array a reference to an array that is
-kept apart. Reading checks everything, since files get damaged: whatever is not as it was written is an
-ArtifactError that says where.
+kept apart. A field that may hold one of several dataclasses names the type of the one it has. Reading checks
+everything, since files get damaged: whatever is not as it was written is an ArtifactError that says where.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, get_args, get_origin
 
@@ -30,7 +30,7 @@ KINDS: dict[str, type[Operation]] = {
     for name, kind in vars(integer).items()
     if isinstance(kind, type) and issubclass(kind, Operation) and kind is not Operation
 }
-ARRAY, KIND = "array", "kind"
+ARRAY, KIND, TYPE = "array", "kind", "type"
 INFINITIES = ("inf", "-inf")
 INT64 = range(-(1 << 63), 1 << 63)
 
@@ -64,7 +64,7 @@ def _write(hint: Any, record: Any, path: str, keep: Callable[[str, IntegerArray]
     if origin is np.ndarray:
         return {ARRAY: keep(path, record)}
     if origin is types.UnionType:
-        return None if record is None else _write(_present(arguments), record, path, keep)
+        return None if record is None else _write_one_of(_present(arguments), record, path, keep)
     if origin is tuple:
         hints = _each(arguments, len(record))
         return [_write(one, item, f"{path}.{i}", keep) for i, (one, item) in enumerate(zip(hints, record, strict=True))]
@@ -88,7 +88,7 @@ def _read(hint: Any, data: Any, path: str, arrays: Mapping[str, IntegerArray]) -
             raise _damaged(f"is kept in {name!r}, which is missing", path)
         return arrays[name]
     if origin is types.UnionType:
-        return None if data is None else _read(_present(arguments), data, path, arrays)
+        return None if data is None else _read_one_of(_present(arguments), data, path, arrays)
     if origin is tuple:
         items = _typed(data, list, path)
         hints = _each(arguments, len(items))
@@ -107,8 +107,8 @@ def _read(hint: Any, data: Any, path: str, arrays: Mapping[str, IntegerArray]) -
     return _plain(hint, data, path)
 
 
-def _record(hint: Any, data: Any, path: str, arrays: Mapping[str, IntegerArray]) -> Any:
-    kind, expected = hint, []
+def _record(hint: Any, data: Any, path: str, arrays: Mapping[str, IntegerArray], expected: Sequence[str] = ()) -> Any:
+    kind = hint
     if hint is Operation:
         name = _typed(data, dict, path).get(KIND)
         if not isinstance(name, str) or name not in KINDS:
@@ -126,10 +126,26 @@ def _fields(kind: Any) -> dict[str, Any]:
     return {one.name: hints[one.name] for one in dataclasses.fields(kind)}
 
 
-def _present(arguments: tuple[Any, ...]) -> Any:
-    """`T` of a union `T | None`, the only kind of union that records have."""
-    (present,) = (one for one in arguments if one is not types.NoneType)
-    return present
+def _present(arguments: tuple[Any, ...]) -> list[Any]:
+    """The types of a union but None."""
+    return [one for one in arguments if one is not types.NoneType]
+
+
+def _write_one_of(hints: list[Any], record: Any, path: str, keep: Callable[[str, IntegerArray], str]) -> Any:
+    """A record of one of several types, with the name of its own where there is a choice."""
+    if len(hints) == 1:
+        return _write(hints[0], record, path, keep)
+    return {TYPE: type(record).__name__, **_write(type(record), record, path, keep)}
+
+
+def _read_one_of(hints: list[Any], data: Any, path: str, arrays: Mapping[str, IntegerArray]) -> Any:
+    if len(hints) == 1:
+        return _read(hints[0], data, path, arrays)
+    name = _typed(data, dict, path).get(TYPE)
+    for hint in hints:
+        if hint.__name__ == name:
+            return _record(hint, data, path, arrays, [TYPE])
+    raise _damaged(f"is of an unknown type {name!r}", path)
 
 
 def _each(arguments: tuple[Any, ...], length: int) -> tuple[Any, ...]:

@@ -154,6 +154,14 @@ def symmetric(magnitude: float, type: IntegerType) -> Format:
     return Format(type, (_positive(magnitude / type.highest),))
 
 
+def to_power_of_two(chosen: Format) -> Format:
+    """The format over the same type whose scale is the next power of two, and whose grid covers what this one does."""
+    scale = 2.0 ** math.ceil(math.log2(chosen.scale[0]))
+    lowest = (chosen.type.lowest - chosen.zero_point) * chosen.scale[0]
+    zero_point = 0 if chosen.zero_point == 0 else math.floor(chosen.type.lowest - lowest / scale + 0.5)
+    return Format(chosen.type, (scale,), min(max(zero_point, chosen.type.lowest), chosen.type.highest))
+
+
 def holding(lowest: int, highest: int) -> IntegerType:
     """The narrowest signed type that holds these integers."""
     return IntegerType(max((~lowest if lowest < 0 else lowest).bit_length(), highest.bit_length()) + 1)

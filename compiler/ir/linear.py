@@ -7,6 +7,10 @@ from bitsmith.ir.graph import Node, Value
 
 LINEAR = ("Conv", "Gemm", "MatMul")
 
+SMALLEST_CHANNEL = 2.0**-16
+"""No channel's weight scale falls further below the layer's largest: channels share one requantize shift, and a
+multiplier of 15 bits keeps a large bias over tiny weights exact to a small part of an 8-bit step."""
+
 
 def weight_value(node: Node) -> Value:
     """The constant that multiplies the activation."""

@@ -13,14 +13,13 @@ from bitsmith import registry
 from bitsmith.errors import PipelineError
 from bitsmith.execution.patches import patch_bytes, patches
 from bitsmith.execution.threads import one_blas_thread
-from bitsmith.ir.formats import Format
+from bitsmith.ir.formats import Format, to_power_of_two
 from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Node, Value
 from bitsmith.ir.linear import LINEAR, bias_value, weight_value
 from bitsmith.ir.sharing import format_groups
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
-from bitsmith.passes.reconstruct.layer import outputs_by_group, put_rows, rows_of
 from bitsmith.passes.reconstruct.moments import FloatArray, Moments, StreamingMoments
 from bitsmith.passes.reconstruct.ranges import COARSE, FRACTIONS, least, residual, squared
 from bitsmith.passes.reconstruct.resolve import resolve
@@ -28,6 +27,7 @@ from bitsmith.passes.reconstruct.side_by_side import SideBySide
 from bitsmith.passes.reconstruct.steps import Step, steps
 from bitsmith.passes.rounding import SOLVERS
 from bitsmith.passes.rounding.fit import fit
+from bitsmith.passes.rounding.layer import outputs_by_group, put_rows, rows_of
 
 NARROW = 7
 """Activations of at most so many bits have their range chosen here; 8 bits lose little in any range that fits."""
@@ -61,6 +61,7 @@ class Reconstruct(Pass):
     samples: how many of the calibration data are used, at most.
     resolve: whether to solve for a target weight, or to take the float one.
     ranges:  whether to choose ranges of activations of at most 7 bits anew.
+    scales:  free, or power-of-two, of all that is chosen here.
     """
 
     name: ClassVar[str] = "reconstruct"
@@ -70,11 +71,14 @@ class Reconstruct(Pass):
     samples: int = 512
     resolve: bool = True
     ranges: bool = True
+    scales: str = "free"
 
     def run(self, module: Module) -> Changes:
         if self.solver not in SOLVERS:
             fix = registry.suggest(self.solver, SOLVERS)
             raise PipelineError(f"there is no solver {self.solver}", where=f"pass {self.name}", fix=fix)
+        if self.scales not in ("free", "power-of-two"):
+            raise PipelineError(f"scales={self.scales}", where=f"pass {self.name}", fix="Give free or power-of-two.")
         with one_blas_thread():
             return _Run(self, module).changes()
 
@@ -174,7 +178,9 @@ class _Run:
         target = rows_of(node)
         if self._options.resolve:
             target, _ = resolve(target, halves)
-        found = fit(target, moments.gram, module.plan[weight.name], solver=self._options.solver)
+        found = fit(
+            target, moments.gram, module.plan[weight.name], solver=self._options.solver, power_of_two=self._power_of_two
+        )
         rounded = found.rounded
         module.plan = module.plan.with_formats({weight.name: found.format})
         put_rows(node, rounded)
@@ -211,7 +217,13 @@ class _Run:
         narrow = self._module.plan[value.name].type.bits <= NARROW
         return self._options.ranges and narrow and value.name not in self._fixed
 
+    @property
+    def _power_of_two(self) -> bool:
+        return self._options.scales == "power-of-two"
+
     def _decide(self, value: Value, chosen: Format) -> None:
+        if self._power_of_two:
+            chosen = to_power_of_two(chosen)
         group = self._groups[value.name]
         self._fixed.update(one.name for one in group)
         self._module.plan = self._module.plan.with_formats({one.name: chosen for one in group})

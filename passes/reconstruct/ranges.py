@@ -10,9 +10,9 @@ from bitsmith.execution.fragment import fragment
 from bitsmith.execution.patches import patches
 from bitsmith.ir.formats import Format, affine, symmetric
 from bitsmith.ir.graph import Graph, Node
-from bitsmith.passes.reconstruct.layer import outputs_by_group
 from bitsmith.passes.reconstruct.moments import FloatArray, StreamingMoments
 from bitsmith.passes.reconstruct.side_by_side import on_grid, to_integers
+from bitsmith.passes.rounding.layer import outputs_by_group
 
 FRACTIONS = np.linspace(0.15, 1.0, 18)
 """Of the extremes that were seen, where the ends of a range are looked for."""

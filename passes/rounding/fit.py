@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bitsmith.ir.formats import Format, holding
 from bitsmith.ir.grids import Codebook, Grouped, offset
-from bitsmith.passes.quantize_weights import SMALLEST_CHANNEL
+from bitsmith.ir.linear import SMALLEST_CHANNEL
 from bitsmith.passes.rounding import SOLVERS
 from bitsmith.passes.rounding.clusters import clustered
 from bitsmith.passes.rounding.comq import descend

@@ -13,21 +13,65 @@ from bitsmith.target import Target
 TARGET = Target("board", "onnxruntime", weight_bits=(8, 4), activation_bits=(8,), granularities=("channel",))
 
 
+NAMED = ("bits", "granularity", "observer", "symmetric")
+
+
 def passes(pipeline: Pipeline) -> dict[str, Pass]:
     return {one.name: one for one in pipeline.passes}
 
 
+def options(one: Pass) -> dict[str, object]:
+    """Three of a pass's options."""
+    return {name: value for name, value in dataclasses.asdict(one).items() if name in NAMED}
+
+
 def test_the_default_pipeline_is_what_the_target_prefers() -> None:
     found = passes(Recipe().passes(TARGET))
-    assert dataclasses.asdict(found["quantize-weights"]) == {"bits": 8, "granularity": "channel"}
-    assert dataclasses.asdict(found["quantize-activations"]) == {"bits": 8, "observer": "auto", "symmetric": False}
+    assert options(found["quantize-weights"]) == {"bits": 8, "granularity": "channel"}
+    assert options(found["quantize-activations"]) == {"bits": 8, "observer": "auto", "symmetric": False}
+    assert "reconstruct" not in found
     assert list(found)[-1] == "integerize"
 
 
 def test_options_reach_their_passes() -> None:
     found = passes(Recipe(weights=4, symmetric_activations=True, observer="kl").passes(TARGET))
-    assert dataclasses.asdict(found["quantize-weights"]) == {"bits": 4, "granularity": "channel"}
-    assert dataclasses.asdict(found["quantize-activations"]) == {"bits": 8, "observer": "kl", "symmetric": True}
+    assert options(found["quantize-weights"]) == {"bits": 4, "granularity": "channel"}
+    assert options(found["quantize-activations"]) == {"bits": 8, "observer": "kl", "symmetric": True}
+
+
+WIDE_TARGET = Target(
+    "board",
+    "onnxruntime",
+    weight_bits=(8, 6, 4, 2),
+    activation_bits=(8, 4),
+    granularities=("channel", "tensor", "group"),
+    weight_formats=("int", "ternary", "codebook", "e3m2"),
+)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        (Recipe(weights=4), "reconstruct{solver=gptq}"),
+        (Recipe(weights=4, effort="best"), "reconstruct{solver=polished}"),
+        (Recipe(weights=4, effort="fast"), "correct-biases"),
+        (Recipe(weights=4, data_free=True), "correct-biases"),
+        (Recipe(activations=4), "reconstruct{solver=gptq}"),
+        (Recipe(weights=8, granularity="tensor"), "equalize"),
+        (Recipe(weights=4, scales="power-of-two"), "reconstruct{solver=gptq,scales=power-of-two}"),
+        (Recipe(weights="codebook16"), "quantize-weights{bits=4,granularity=channel,format=codebook}"),
+        (Recipe(weights="e3m2"), "quantize-weights{bits=6,granularity=channel,format=e3m2}"),
+        (Recipe(weights=4, granularity="group=16"), "quantize-weights{bits=4,granularity=channel,group=16}"),
+        (Recipe(activations=4, edges=4), "quantize-activations{bits=4,edges=4,observer=mse}"),
+    ],
+)
+def test_a_recipe_chooses_its_passes(recipe: Recipe, expected: str) -> None:
+    (wanted,) = Pipeline.parse(expected).passes
+    assert wanted in recipe.passes(WIDE_TARGET).passes
+
+
+def test_wide_integers_are_rounded_to_the_nearest() -> None:
+    assert not {"reconstruct", "correct-biases", "equalize"} & set(passes(Recipe(weights=8).passes(WIDE_TARGET)))
 
 
 def test_a_target_may_ask_for_symmetric_activations() -> None:
@@ -45,6 +89,11 @@ def test_a_target_may_ask_for_symmetric_activations() -> None:
         (
             Recipe(granularity="tensor"),
             "target board: granularity tensor is not what it runs. It runs granularity channel.",
+        ),
+        (Recipe(weights="ternary"), "target board: weights ternary is not what it runs. It runs weights int."),
+        (
+            Recipe(granularity="group=8"),
+            "target board: granularity group is not what it runs. It runs granularity channel.",
         ),
         (
             Recipe(pipeline="integerize", weights=8),
@@ -83,7 +132,7 @@ def test_options_come_before_the_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("weight = 8", r"weight: there is no such key\. Did you mean weights\?"),
-        ('weights = "mixed"', "weights: must be an integer from 1 to 16, not 'mixed'"),
+        ('weights = "mixed"', "weights: 'mixed' is neither a width in bits nor one of ternary"),
         ("observer = 'entropy'", "observer: 'entropy' is not known"),
         ("pipeline = 3", "pipeline: must be a text"),
         ("seed = -1", "seed: must be an integer from 0"),

@@ -211,7 +211,7 @@ def test_passes_are_listed_with_their_options(bitsmith: Run) -> None:
     said = bitsmith("passes")
     assert said.code == 0
     (line,) = [line for line in said.out.splitlines() if line.startswith("quantize-weights")]
-    assert "{bits=8,granularity=channel}" in line
+    assert "{bits=8,granularity=channel," in line
     listed = json.loads(bitsmith("passes", "--json").out)["passes"]
     assert all(one["summary"] for one in listed)
     assert [one["name"] for one in listed] == sorted(one["name"] for one in listed)

@@ -311,7 +311,7 @@ def test_a_target_that_is_not_there(compile_it: Compile, target: str, message: s
     [
         ("weight_bit = [8]", ["my.toml, weight_bit: there is no such key. Did you mean weight_bits?"]),
         ("weight_bits = [32]", ["my.toml, weight_bits: must be an integer from 1 to 16, not 32"]),
-        ('scales = "power-of-two"', ["target my: the default passes make free scales"]),
+        ('fused = ["Relu"]', ["target my: the default passes fuse Clip and Relu"]),
         ("activation_bits = [16]", ["target my: ONNX Runtime has no integer kernels for 16-bit activations"]),
     ],
 )

@@ -9,7 +9,9 @@ from bitsmith.errors import InternalError
 from bitsmith.execution.patches import patch_shape
 from bitsmith.ir.graph import Node
 from bitsmith.ir.linear import output_axis, weight_value
-from bitsmith.passes.reconstruct.moments import FloatArray, Reals
+from bitsmith.passes.rounding.problem import Reals
+
+FloatArray = npt.NDArray[np.float32]
 
 
 def rows_of(node: Node) -> Reals:
