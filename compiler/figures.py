@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitsmith.ir.bounds import Bounds
+from bitsmith.ir.grids import Codebook, Grid, Grouped
 from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Requantize, Table
 
 
@@ -17,7 +18,8 @@ class Layer:
     macs:             multiply-accumulates of one sample; 0 for what does not multiply by weights.
     weight_bits:      of each weight, None where there are none.
     weight_bytes:     of its weights, packed: 4-bit weights take half a byte.
-    parameter_bytes:  of all its constants: weights, int32 biases, int32 multipliers, table entries.
+    parameter_bytes:  of all its constants: weights and what they are looked up in, int32 biases, int32 multipliers,
+                      table entries.
     accumulator:      the static bound of its accumulator's magnitude, None where there is none.
     """
 
@@ -61,7 +63,7 @@ def layers(graph: IntegerGraph, bounds: Bounds) -> list[Layer]:
             operation.inputs,
             operation.output,
             macs(graph, operation),
-            operation.weight_format.type.bits if isinstance(operation, Conv | Linear) else None,
+            operation.weight_format.bits if isinstance(operation, Conv | Linear) else None,
             weight_bytes(operation),
             weight_bytes(operation) + other_bytes(operation),
             bounds.accumulators.get(operation.name),
@@ -81,7 +83,24 @@ def weight_bytes(operation: Operation) -> int:
     """Bytes of the weights, packed."""
     if not isinstance(operation, Conv | Linear):
         return 0
-    return math.ceil(operation.weight.size * operation.weight_format.type.bits / 8)
+    return math.ceil(operation.weight.size * operation.weight_format.bits / 8)
+
+
+def grid_bytes(grid: Grid | None) -> int:
+    """Bytes of what a kernel looks weights up in: levels of a codebook's rows, and a byte a group's multiplier.
+
+    Rows of neighbouring integers need no levels: a bit a channel says where they start. Nor does a grid that is known
+    by its name alone.
+    """
+    match grid:
+        case Grouped():
+            return len(grid.multipliers) * len(grid.multipliers[0])
+        case Codebook(kind="offset"):
+            return math.ceil(len(grid.rows) / 8)
+        case Codebook(kind="k-means"):
+            return sum(map(len, grid.rows))
+        case _:
+            return 0
 
 
 def requantize_bytes(rule: Requantize) -> int:
@@ -93,7 +112,8 @@ def other_bytes(operation: Operation) -> int:
     """Bytes of the constants that are no weights: biases and multipliers in 32 bits, tables as they are."""
     match operation:
         case Conv() | Linear():
-            return 4 * operation.bias.size + requantize_bytes(operation.requantize)
+            grid = grid_bytes(operation.weight_format.grid)
+            return grid + 4 * operation.bias.size + requantize_bytes(operation.requantize)
         case Add():
             caps = operation.requantize.caps
             return 4 * len(operation.multipliers) + (0 if caps is None else caps.size)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.integer import (
@@ -23,6 +24,7 @@ from bitsmith.ir.integer import (
     Table,
 )
 
+INT8_MAGNITUDE = (1 << 7) - 1
 INT32_MAGNITUDE = (1 << 31) - 1
 INT64_MAGNITUDE = (1 << 62) - 1
 
@@ -74,11 +76,29 @@ def bounds(graph: IntegerGraph) -> Bounds:
                 raise UnsupportedError(
                     f"the accumulator can reach {magnitude:,}, which int{width} cannot hold",
                     where=f"{operation.kind} {operation.name}",
-                    fix="Use fewer bits for its weights or its input, or split the layer along its input.",
+                    fix=_remedy(operation, centred),
                 )
             accumulators[operation.name] = magnitude
         values[operation.output] = result_interval(operation, operands)
     return Bounds(values, accumulators)
+
+
+def _remedy(operation: Operation, centred: list[Interval]) -> str:
+    """What would make the accumulator of `operation` fit."""
+    if not isinstance(operation, Conv | Linear):
+        return "Use fewer bits for its inputs."
+    weight, bias = _sums(operation)
+    room = INT32_MAGNITUDE - bias
+    if (room < 0).any():
+        return "Its bias alone does not fit: use a coarser scale for its weights or its input."
+    reach = int((room // np.maximum(weight, 1)).min())
+    fewer = math.ceil(math.log2(centred[0].magnitude / max(reach, 1)))
+    grid = operation.weight_format.grid
+    narrower = "Use an int format" if grid is not None and grid.highest > INT8_MAGNITUDE else "Use fewer bits"
+    return (
+        f"{narrower} for its weights, or {fewer} bit{'s' * (fewer > 1)} fewer for its input, whose integers less their "
+        f"zero point reach {centred[0].magnitude:,} where {reach:,} would fit, or split the layer along its input."
+    )
 
 
 def accumulator_magnitude(operation: Operation, centred: list[Interval]) -> int | None:
@@ -88,9 +108,8 @@ def accumulator_magnitude(operation: Operation, centred: list[Interval]) -> int 
     """
     match operation:
         case Conv() | Linear():
-            weight = np.abs(operation.weight.astype(np.int64)).reshape(operation.weight.shape[0], -1)
-            terms = weight.sum(axis=1) * centred[0].magnitude
-            return int((terms + np.abs(operation.bias.astype(np.int64))).max())
+            weight, bias = _sums(operation)
+            return int((weight * centred[0].magnitude + bias).max())
         case Add():
             return sum(
                 abs(multiplier) * interval.magnitude
@@ -102,6 +121,12 @@ def accumulator_magnitude(operation: Operation, centred: list[Interval]) -> int 
             return centred[0].magnitude * math.prod(operation.kernel)
         case _:
             return None
+
+
+def _sums(operation: Conv | Linear) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Per output: the sum of the weights' magnitudes, and the magnitude of the bias."""
+    weight = np.abs(operation.weight.astype(np.int64)).reshape(len(operation.weight), -1).sum(axis=1)
+    return weight, np.abs(operation.bias.astype(np.int64))
 
 
 def result_interval(operation: Operation, operands: list[Interval]) -> Interval:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bitsmith.errors import InternalError
 
 LARGEST_MULTIPLIER = 255
+CODE_BITS = range(2, 17)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Codebook:
     @property
     def highest(self) -> int:
         return max(row[-1] for row in self.rows)
+
+    def fits(self, channels: int, inputs: int) -> bool:
+        """Whether there is a row for each of this many channels, or one for all; any number of inputs will do."""
+        return len(self.rows) in (1, channels)
 
     def holds(self, integers: npt.NDArray[np.integer]) -> bool:
         """Whether every one of the integers, (channels, n), is in its channel's row."""
@@ -75,6 +80,8 @@ class Grouped:
     multipliers: tuple[tuple[int, ...], ...]
 
     def __post_init__(self) -> None:
+        if self.bits not in CODE_BITS:
+            raise InternalError(f"groups of codes of {self.bits} bits")
         if self.size < 1 or not self.multipliers or len({len(row) for row in self.multipliers}) != 1:
             raise InternalError("groups that are empty, or not as many in each channel")
         if any(not 1 <= one <= LARGEST_MULTIPLIER for row in self.multipliers for one in row):
@@ -93,6 +100,10 @@ class Grouped:
     def highest(self) -> int:
         return self.code * max(map(max, self.multipliers))
 
+    def fits(self, channels: int, inputs: int) -> bool:
+        """Whether there is one multiplier for every group of this many inputs of this many channels."""
+        return len(self.multipliers) == channels and len(self.multipliers[0]) == -(-inputs // self.size)
+
     def holds(self, integers: npt.NDArray[np.integer]) -> bool:
         """Whether every one of the integers, (channels, n), is a code times its group's multiplier."""
         codes = integers / self.spread(integers.shape[1])
@@ -100,13 +111,14 @@ class Grouped:
 
     def spread(self, inputs: int) -> npt.NDArray[np.float64]:
         """The multiplier of each input: (channels, inputs)."""
-        return np.repeat(np.array(self.multipliers, np.float64), self.size, axis=1)[:, :inputs]
+        return np.array(self.multipliers, np.float64)[:, np.arange(inputs) // self.size]
 
     def nearest(self, steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The integer nearest to each of `steps`, the larger of two as near; (channels, n) -> (channels, n)."""
+        if not self.fits(*steps.shape):
+            groups = (len(self.multipliers), len(self.multipliers[0]))
+            raise InternalError(f"groups of {groups} over weights of {steps.shape}")
         multipliers = self.spread(steps.shape[1])
-        if multipliers.shape != steps.shape:
-            raise InternalError(f"groups of {multipliers.shape} over weights of {steps.shape}")
         return np.clip(np.floor(steps / multipliers + 0.5), -self.code, self.code) * multipliers
 
     def to_json(self) -> dict[str, object]:

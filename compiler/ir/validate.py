@@ -14,6 +14,7 @@ import numpy as np
 
 from bitsmith.errors import InternalError
 from bitsmith.ir.formats import Format, IntegerArray, IntegerType
+from bitsmith.ir.grids import Codebook, Grid
 from bitsmith.ir.integer import (
     Add,
     AveragePool,
@@ -230,6 +231,19 @@ def _weight(weight: IntegerArray, bias: IntegerArray, format: Format) -> Problem
     if bias.shape != weight.shape[:1]:
         yield f"has a bias of shape {list(bias.shape)} for {weight.shape[0]} outputs"
     yield from _integers(weight, format.type, "its weight")
+    if format.axis not in (None, 0) or len(format.scale) not in (1, weight.shape[0]):
+        yield f"has {len(format.scale)} weight scales along axis {format.axis} for {weight.shape[0]} outputs"
+    if format.grid is not None:
+        yield from _grid(weight.reshape(weight.shape[0], -1), format.grid)
+
+
+def _grid(rows: IntegerArray, grid: Grid) -> Problems:
+    """rows: the weights of each output, (outputs, inputs)."""
+    if not grid.fits(*rows.shape):
+        yield f"has a grid for other than its {rows.shape[0]} outputs of {rows.shape[1]} inputs"
+    elif not grid.holds(rows):
+        kind = grid.kind if isinstance(grid, Codebook) else "group"
+        yield f"has weights that are not on their {kind} grid"
 
 
 def _window(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -42,7 +44,7 @@ def lower_matrix_product(build: Build, node: Node) -> None:
     integers = weight_format.quantize(weight)
     if output_axis(node) == 1:
         integers = integers.T
-        weight_format = Format(weight_format.type, weight_format.scale, axis=None if weight_format.axis is None else 0)
+        weight_format = replace(weight_format, axis=None if weight_format.axis is None else 0)
     build.add(
         Linear(
             node.name,

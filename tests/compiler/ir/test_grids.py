@@ -111,6 +111,7 @@ def test_the_narrowest_type(lowest: int, highest: int, bits: int) -> None:
     [
         lambda: Codebook(((1, 0),), "x"),
         lambda: Codebook(((1,),), "x"),
+        lambda: Grouped(1, 8, ((1,),)),
         lambda: Grouped(4, 0, ((1,),)),
         lambda: Grouped(4, 8, ((1, 2), (1,))),
         lambda: Grouped(4, 8, ((LARGEST_MULTIPLIER + 1,),)),

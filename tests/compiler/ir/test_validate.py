@@ -12,6 +12,7 @@ from hypothesis import given
 
 from bitsmith.errors import InternalError
 from bitsmith.ir.formats import Format, IntegerType
+from bitsmith.ir.grids import TERNARY, Grouped, offset
 from bitsmith.ir.integer import (
     Add,
     AveragePool,
@@ -124,6 +125,27 @@ BROKEN: dict[str, tuple[IntegerGraph, str]] = {
         "Linear fc: its weight has the zero point 1",
     ),
     "a short bias": (graph_of(linear(bias=np.zeros(1)), *LINE), "has a bias of shape [1] for 2 outputs"),
+    "a weight off its grid": (
+        graph_of(linear(weight=np.full((2, 3), 2), weight_format=Format(IntegerType(3), (1.0,), grid=TERNARY)), *LINE),
+        "Linear fc: has weights that are not on their ternary grid",
+    ),
+    "rows for other outputs": (
+        graph_of(conv(weight_format=Format(IntegerType(3), (1.0,) * 3, axis=0, grid=offset(2, (True,) * 3))), *IMAGE),
+        "Conv conv: has 3 weight scales along axis 0 for 2 outputs",
+    ),
+    "groups for other inputs": (
+        graph_of(
+            linear(weight_format=Format(IntegerType(5), (1.0,) * 2, axis=0, grid=Grouped(3, 2, ((1,), (2,))))), *LINE
+        ),
+        "Linear fc: has a grid for other than its 2 outputs of 3 inputs",
+    ),
+    "a weight that is no multiple": (
+        graph_of(
+            linear(weight_format=Format(IntegerType(5), (1.0,) * 2, axis=0, grid=Grouped(3, 2, ((1, 2), (1, 1))))),
+            *LINE,
+        ),
+        "Linear fc: has weights that are not on their group grid",
+    ),
     "other features": (graph_of(linear(), (2,), (4,)), "multiplies [4] by a weight of shape [2, 3]"),
     "another shape": (graph_of(linear(), (1,), (3,)), "makes shape [2], but y is described as [1]"),
     "a smaller image": (graph_of(conv(pads=(0, 0, 0, 0)), *IMAGE), "makes shape [2, 4, 4], but y is described as"),
