@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ def describe(
     records: Sequence[Record],
     verified: Sequence[Check],
     distance: Distance | None,
+    explained: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The manifest, less the hashes of the files. No times and no folders are in it."""
     graph = module.require_integer()
@@ -62,6 +63,7 @@ def describe(
         "layers": [layer.to_json() for layer in layers(graph, bounds(graph))],
         "values": _values(graph),
         "weights": _weights(graph),
+        "explain": explained,
         "passes": [record.to_json() for record in records],
     }
 

@@ -20,6 +20,7 @@ from bitsmith.execution.batches import batch_size, in_batches, vectors
 from bitsmith.execution.export import to_onnx
 from bitsmith.execution.interpreter import run_batched
 from bitsmith.execution.reals import quantize_inputs
+from bitsmith.explain.explainer import Explainer
 from bitsmith.folder import refuse_to_replace, replacing
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.formats import IntegerArray
@@ -60,6 +61,7 @@ def compile(
     recipe: Recipe | None = None,
     verify_each: bool = False,
     dump_dir: str | os.PathLike[str] | None = None,
+    explain: bool = True,
     progress: Progress = silent,
     tell: Callable[[Record], None] | None = None,
 ) -> Artifact:
@@ -69,6 +71,7 @@ def compile(
     recipe:      bits, observers, or a pipeline of your own; by default what the target prefers.
     verify_each: run the float graph after every pass and stop at one that moves what it promises to preserve.
     dump_dir:    where to write the model after every pass.
+    explain:     measure what rounding each layer costs, and what would help the worst.
     tell:        told of each pass when it has run.
 
     The same inputs give the same bytes in every file. Whatever stops it, `out` stays what it was. Raises a
@@ -92,10 +95,13 @@ def compile(
         callbacks.append(Dump(Path(dump_dir)))
     if verify_each:
         callbacks.append(VerifyEach(_few_samples(graph, dataset, module.seed), normalised))
+    explainer = Explainer() if explain else None
+    if explainer is not None:
+        callbacks.append(explainer)
     with replacing(Path(out)) as folder:
         original = graph.copy()
         pipeline.run(module, callbacks)
-        manifest = _write(folder, original, module, model, pipeline, recorder.records)
+        manifest = _write(folder, original, module, model, pipeline, recorder.records, explainer)
         write_manifest(folder, manifest)
     return load(out)
 
@@ -127,6 +133,7 @@ def _write(
     model: str | os.PathLike[str],
     pipeline: Pipeline,
     records: list[Record],
+    explainer: Explainer | None,
 ) -> dict[str, Any]:
     """Write every file but the manifest, which is returned."""
     integer, backend = module.require_integer(), backend_of(module.target)
@@ -144,7 +151,8 @@ def _write(
     if real is not None:
         count = len(next(iter(real.values())))
         measured = sqnr(original, integer, real, {name: array[-count:] for name, array in outputs.items()})
-    manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured)
+    explained = None if explainer is None else explainer.to_json(module)
+    manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured, explained)
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")
     return {**manifest, "backend_files": files, "files": file_hashes(folder)}
 

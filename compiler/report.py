@@ -21,6 +21,7 @@ def render(manifest: Mapping[str, Any]) -> str:
     """The page for a manifest, with or without the hashes of its files."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(thousands=thousands, decibels=decibels_text, format_text=format_text)
+    environment.filters.update(ratio=ratio_text, ratio_bar=ratio_bar)
     text = (files("bitsmith.templates") / TEMPLATE).read_text(encoding="utf-8")
     most = max((layer["macs"] for layer in manifest["layers"]), default=0)
     return environment.from_string(text).render(most_macs=most, **manifest) + "\n"
@@ -57,6 +58,16 @@ def thousands(number: int) -> str:
 def decibels_text(value: float | None) -> str:
     """A ratio in decibels; None is the ratio of something to no noise at all."""
     return "no difference" if value is None else f"{value:.1f} dB"
+
+
+def ratio_text(value: float | str | None) -> str:
+    """A ratio of a layer as the manifest has it: in decibels, `lossless` or `no signal`; empty where none was taken."""
+    return f"{value:.1f} dB" if isinstance(value, int | float) else value or ""
+
+
+def ratio_bar(value: float | str | None) -> float:
+    """How long the bar of a ratio is, in rem: 0 to 4, for 0 to 60 dB."""
+    return 4 * min(max(float(value), 0.0), 60.0) / 60 if isinstance(value, int | float) else 0.0
 
 
 def format_text(data: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bitsmith.console import columns, paint
-from bitsmith.report import decibels_text, thousands
+from bitsmith.report import decibels_text, ratio_text, thousands
 
 
 def summary(manifest: Mapping[str, Any], folder: Path) -> list[str]:
@@ -31,11 +31,29 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for one in manifest["passes"]:
         for note in one["notes"]:
             yield one["pass"].split("{")[0], note
+    yield from _worst(manifest.get("explain"))
     for one in manifest["verification"]:
         yield "verified", verification_line(one)
     for step in manifest["left_to_host"]:
         yield "left to the host", f"{step['op']} on {step['output']}, in float"
     yield "files", ", ".join([*manifest["files"], "manifest.json"])
+
+
+SHOWN = 2
+"""Changes that are named for a layer."""
+
+
+def _worst(explained: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """The layers that cost the outputs most, and what was measured to help them."""
+    if explained is None or not explained["worst"]:
+        return
+    for index, one in enumerate(explained["worst"]):
+        helps = [f"{help['change']} would gain {help['gain_db']:.1f} dB" for help in one["helps"][:SHOWN]]
+        cost = f"{one['layer']} alone leaves the outputs {ratio_text(one['output_db'])}"
+        yield ("" if index else "worst layers", f"{cost}: {'; '.join(helps) or 'nothing that was tried gains 1 dB'}")
+    last = explained["passes"][-1]["pass"]
+    if explained["ranked_after"] != last:
+        yield "", f"each rounded to nearest, before {last.split('{')[0]} made up for errors"
 
 
 def _widest(manifest: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ from bitsmith.execution.fragment import fragment
 from bitsmith.explain.layers import Rounding, made, rounded
 from bitsmith.explain.network import FloatArray, Layer, Network, array_of
 from bitsmith.ir.formats import Format, IntegerType, affine, symmetric
-from bitsmith.ir.graph import Graph
 from bitsmith.ir.linear import output_axis
 from bitsmith.target import Target
 
@@ -35,25 +34,29 @@ class Advice:
         return {"change": self.change, "gain_db": round(self.gain, 2)}
 
 
-def advise(network: Network, graph: Graph, layer: Layer, rounding: Rounding, target: Target) -> list[Advice]:
-    """The changes that gain at least `WORTH`, best first. New roundings start from the float weights."""
-    now = network.output_db(layer, made(network, graph, layer, rounding))
-    origin = network.layer(layer.name)
-    if origin is None or not np.isfinite(now):
+def advise(
+    network: Network, layer: Layer, rounding: Rounding, target: Target, *, formats_only: bool = False
+) -> list[Advice]:
+    """The changes that gain at least `WORTH`, best first, from a float layer rounded to nearest.
+
+    formats_only: whether to leave out what a pass has seen to already: ranges and biases.
+    """
+    now = network.output_db(layer, made(network, network.graph, layer, rounding))
+    if not np.isfinite(now):
         return []
-    tried: list[tuple[str, float]] = []
-    for change, other in [*_weights(origin, rounding, target), *_output_bits(network, layer, rounding, target)]:
-        # Only what the change is about starts anew: a change of the output keeps the weights that there are.
-        source = (graph, layer) if other.weight == rounding.weight else (network.graph, origin)
-        tried.append((change, network.output_db(layer, made(network, *source, other))))
-    ranges = [
-        (change, network.output_db(layer, made(network, graph, layer, other)))
-        for change, other in _ranges(network, layer, rounding)
+
+    def tried(change: str, other: Rounding) -> tuple[str, float]:
+        return change, network.output_db(layer, made(network, network.graph, layer, other))
+
+    found = [
+        tried(*one) for one in [*_weights(layer, rounding, target), *_output_bits(network, layer, rounding, target)]
     ]
-    tried += [max(ranges, key=lambda one: one[1])] if ranges else []
-    tried += _bias(network, graph, layer, origin, rounding)
+    if not formats_only:
+        ranges = [tried(*one) for one in _ranges(network, layer, rounding)]
+        found += [max(ranges, key=lambda one: one[1])] if ranges else []
+        found += _bias(network, layer, rounding)
     # A change that leaves no noise at all gains as much as float32 can tell apart.
-    gains = [Advice(change, min(found, MOST) - now) for change, found in tried]
+    gains = [Advice(change, min(ratio, MOST) - now) for change, ratio in found]
     return sorted((one for one in gains if one.gain >= WORTH), key=lambda one: -one.gain)
 
 
@@ -61,12 +64,12 @@ MOST = 140.0
 """dB between a signal and the rounding of float32."""
 
 
-def _weights(origin: Layer, rounding: Rounding, target: Target) -> Iterator[tuple[str, Rounding]]:
+def _weights(layer: Layer, rounding: Rounding, target: Target) -> Iterator[tuple[str, Rounding]]:
     """Other formats for the weights: scales per channel, the next more bits."""
-    chosen, weight = rounding.weight, origin.weight
+    chosen, weight = rounding.weight, layer.weight
     if chosen is None or weight is None:
         return
-    array, axis = array_of(weight), output_axis(origin.nodes[0])
+    array, axis = array_of(weight), output_axis(layer.nodes[0])
     if not chosen.is_per_channel and array.shape[axis] > 1 and chosen.grid is None:
         legal = "channel" in target.granularities
         change = "per-channel weight scales" if legal else "weight channels of equal range (equalize)"
@@ -126,14 +129,10 @@ def _ranges(network: Network, layer: Layer, rounding: Rounding) -> Iterator[tupl
         yield change, replace(rounding, output=whole)
 
 
-def _bias(
-    network: Network, graph: Graph, layer: Layer, origin: Layer, rounding: Rounding
-) -> Iterator[tuple[str, float]]:
-    """The bias less the mean error that rounding the weights leaves per channel, if no pass has moved it yet."""
-    weight, bias, before = layer.weight, layer.bias, origin.bias
-    if weight is None or bias is None or before is None or rounding.weight is None:
-        return
-    if bias.constant is not before.constant or layer.op == "MatMul":
+def _bias(network: Network, layer: Layer, rounding: Rounding) -> Iterator[tuple[str, float]]:
+    """The bias less the mean error that rounding the weights leaves per channel (Nagel et al. 2019, section 4.2)."""
+    weight, bias, graph = layer.weight, layer.bias, network.graph
+    if weight is None or bias is None or rounding.weight is None or layer.op == "MatMul":
         return
     leader = layer.nodes[:1]
     fed = {name: network.activations[name] for name in layer.reads}

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.explain.accumulated import accumulated
 from bitsmith.explain.advice import advise
-from bitsmith.explain.layers import LayerReport, Rounding, report, reports_to_json
+from bitsmith.explain.layers import LayerReport, Rounding, figure_to_json, report, reports_to_json
 from bitsmith.explain.network import Layer, Network, layers_of, macs_of
+from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.legal import illegal_nodes
 from bitsmith.ir.sharing import MOVES
@@ -74,13 +76,16 @@ class Explainer:
 
     A layer alone with its input in float is not how it stands in the network: a pass that lets each layer make up
     for the errors of those before it lowers the figures here, while it raises those of the integer graph
-    (explain/accumulated.py).
+    (explain/accumulated.py). So the worst layers are those of the last look before such a pass, at formats and
+    weights rounded to nearest: there no layer is charged with the errors of another.
     """
 
     looks: list[Look] = field(default_factory=list)
     network: Network | None = None
     reference_after: str = ""
     _reference: Graph | None = None
+    _to_nearest: tuple[Look, Plan] | None = None
+    _compensated: bool = False
     _states: dict[str, State] = field(default_factory=dict)
 
     def __call__(self, step: Step) -> None:
@@ -93,36 +98,45 @@ class Explainer:
         changed = {one for one, state in states.items() if not state.is_same(self._states.get(one))}
         if self._reference is None or ((step.done is None or step.done.preserves) and self._differs(states)):
             self._reference, self.network, self.reference_after = module.graph.copy(), None, name
+            self._compensated = False
             changed = set(states)
+        elif step.done is not None and not step.done.preserves:
+            self._compensated = True
         self._states = states
         if changed and any(state.rounding != Rounding(None, None) for state in states.values()):
             self._look(module, layers, changed, name)
 
-    def to_json(self) -> dict[str, Any]:
-        """All figures, pass by pass."""
-        samples = 0 if self.network is None else len(next(iter(self.network.activations.values())))
+    def to_json(self, module: Module) -> dict[str, Any] | None:
+        """All figures, pass by pass, those of the integer graph, and the worst layers; None where nothing was seen.
+
+        module: at the end of the pipeline.
+        """
+        if self.network is None:
+            return None
+        errors = {} if module.integer is None else accumulated(self.network, module.integer)
         return {
-            "samples": samples,
+            "samples": self.network.samples,
             "reference_after": self.reference_after,
             "passes": [{"pass": look.after, "layers": reports_to_json(look.reports)} for look in self.looks],
+            "ranked_after": None if self._to_nearest is None else self._to_nearest[0].after,
+            "accumulated_db": {name: figure_to_json(ratio) for name, ratio in errors.items()},
+            "worst": self.worst(module),
         }
 
     def worst(self, module: Module) -> list[dict[str, Any]]:
         """The layers that lower the outputs' ratio most when they alone are rounded, worst first, with what helps."""
-        if self.network is None or not self.looks:
+        if self.network is None or self._to_nearest is None:
             return []
-        reports = self.looks[-1].reports
-        ranked = [(one.output, name) for name, one in reports.items() if one.output is not None]
+        look, plan = self._to_nearest
+        costs = {name: one.output for name, one in look.reports.items() if one.output is not None}
         found = []
-        layers = {layer.name: layer for layer in rounding_layers(module.graph)}
-        for ratio, name in sorted(ranked, key=lambda one: one[0])[:WORST]:
-            if math.isfinite(ratio) and name in layers:
-                layer = layers[name]
-                rounding = Rounding.of(layer, module.plan)
-                advice = advise(self.network, module.graph, layer, rounding, module.target)
-                found.append(
-                    {"layer": name, "op": layer.op, **reports[name].to_json(), "helps": [a.to_json() for a in advice]}
-                )
+        for name in sorted((name for name in costs if math.isfinite(costs[name])), key=costs.__getitem__)[:WORST]:
+            layer = self.network.layer(name)
+            if layer is not None:
+                rounding = Rounding.of(layer, plan)
+                helps = advise(self.network, layer, rounding, module.target, formats_only=self._compensated)
+                figures = look.reports[name].to_json()
+                found.append({"layer": name, "op": layer.op, **figures, "helps": [one.to_json() for one in helps]})
         return found
 
     def _differs(self, states: dict[str, State]) -> bool:
@@ -149,6 +163,8 @@ class Explainer:
                 reports[layer.name] = known[layer.name]
         module.progress("explain", len(layers), len(layers))
         self.looks.append(Look(name, reports))
+        if not self._compensated:
+            self._to_nearest = self.looks[-1], module.plan
 
 
 def rounding_layers(graph: Graph) -> list[Layer]:

@@ -88,6 +88,7 @@ class Network:
 
     def __init__(self, graph: Graph, samples: Mapping[str, FloatArray]) -> None:
         self.graph = graph
+        self.samples = len(next(iter(samples.values())))
         self.layers = layers_of(graph)
         self._sessions = {
             layer.name: fragment(graph, layer.nodes, [layer.output]) for layer in self.layers if layer.nodes
