@@ -94,6 +94,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     recipe.add_argument(
         "--verify-each", action="store_true", help="run the float graph after every pass, and stop if a pass moved it"
     )
+    recipe.add_argument(
+        "--no-explain", dest="explain", action="store_false", help="do not measure what rounding each layer costs"
+    )
     recipe.add_argument("--dump-dir", metavar="DIR", help="write the model after every pass into this folder")
 
 
@@ -138,6 +141,7 @@ def run(options: argparse.Namespace) -> int:
         recipe=recipe,
         verify_each=options.verify_each,
         dump_dir=None if options.dump_dir is None else Path(options.dump_dir),
+        explain=options.explain,
         progress=progress,
         tell=tell,
     )
