@@ -109,6 +109,12 @@ class QuantizeWeights(Pass):
             raise PipelineError(
                 f"group={self.group} with format={self.format}", where=where, fix="Groups are of integers, 1 or more."
             )
+        if self.group and self.granularity != "channel":
+            raise PipelineError(
+                f"group={self.group} with granularity={self.granularity}",
+                where=where,
+                fix="A group's multiplier stands beside its channel's scale: give granularity=channel.",
+            )
 
     def _chosen(self, node: Node) -> Format:
         rows = rows_of(node)
@@ -126,7 +132,7 @@ class QuantizeWeights(Pass):
                 return plain
             if self.bits > 2:
                 return self._fitted(rows, plain)
-        grid = self._grid(rows.shape[0] * rows.shape[1], rows.shape[2])
+        grid = self._grid(channels, rows.shape[2])
         return self._fitted(rows, replace(plain, grid=grid, type=holding(grid.lowest, grid.highest)))
 
     def _fitted(self, rows: np.ndarray[tuple[int, ...], np.dtype[np.float64]], kind: Format) -> Format:

@@ -43,7 +43,8 @@ def after(model: onnx.ModelProto, x: np.ndarray[Any, Any], rounding: str, **bits
     """The model after a pipeline with `rounding` in the middle, and what that changed."""
     module = Module(load_graph(model), TARGET, Dataset.from_arrays({"x": x}))
     weights, activations = bits.get("weights", 4), bits.get("activations", 8)
-    decided = f"quantize-weights{{bits={weights}}},quantize-activations{{bits={activations},edges={activations},observer=mse}}"
+    ranges = f"quantize-activations{{bits={activations},edges={activations},observer=mse}}"
+    decided = f"quantize-weights{{bits={weights}}},{ranges}"
     changes: dict[str, Changes] = {}
 
     def keep(step: Step) -> None:
