@@ -58,6 +58,8 @@ class Reconstruct(Pass):
     Activations of few bits get their range there and then.
 
     solver:  of the rounding problem.
+    damping: part of H's mean diagonal added to its diagonal there, above 0: what keeps weights near their targets in
+             directions that the calibration data do not show.
     samples: how many of the calibration data are used, at most.
     resolve: whether to solve for a target weight, or to take the float one.
     ranges:  whether to choose ranges of activations of at most 7 bits anew.
@@ -68,6 +70,7 @@ class Reconstruct(Pass):
     preserves: ClassVar[bool] = False
 
     solver: str = "gptq"
+    damping: float = 0.01
     samples: int = 512
     resolve: bool = True
     ranges: bool = True
@@ -77,6 +80,8 @@ class Reconstruct(Pass):
         if self.solver not in SOLVERS:
             fix = registry.suggest(self.solver, SOLVERS)
             raise PipelineError(f"there is no solver {self.solver}", where=f"pass {self.name}", fix=fix)
+        if not 0 < self.damping < math.inf:
+            raise PipelineError(f"damping={self.damping}", where=f"pass {self.name}", fix="Give more than 0.")
         if self.scales not in ("free", "power-of-two"):
             raise PipelineError(f"scales={self.scales}", where=f"pass {self.name}", fix="Give free or power-of-two.")
         with one_blas_thread():
@@ -179,7 +184,12 @@ class _Run:
         if self._options.resolve:
             target, _ = resolve(target, halves)
         found = fit(
-            target, moments.gram, module.plan[weight.name], solver=self._options.solver, power_of_two=self._power_of_two
+            target,
+            moments.gram,
+            module.plan[weight.name],
+            solver=self._options.solver,
+            damping=self._options.damping,
+            power_of_two=self._power_of_two,
         )
         rounded = found.rounded
         module.plan = module.plan.with_formats({weight.name: found.format})
