@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from bitsmith.ir.bounds import INT32_MAGNITUDE
 from bitsmith.ir.dyadic import dyadic
-from bitsmith.ir.formats import Format, IntegerArray, IntegerType
+from bitsmith.ir.formats import Format, IntegerArray, IntegerType, holding
+from bitsmith.ir.grids import (
+    MINIFLOATS,
+    TERNARY,
+    Codebook,
+    Grid,
+    Grouped,
+    minifloat,
+    offset,
+    power_sums,
+    powers,
+)
 from bitsmith.ir.integer import (
     Add,
     AveragePool,
@@ -38,6 +49,7 @@ from bitsmith.ir.shapes import output_shape
 from bitsmith.ir.validate import validate
 
 BITS = (8, 8, 8, 8, 4, 2, 7, 1, 16, 12)
+GRIDS = ("offset", "ternary", "k-means", "powers", "power-sums", "groups", *MINIFLOATS)
 KINDS = (
     "Conv",
     "Linear",
@@ -58,9 +70,12 @@ KINDS = (
 class Builder:
     """A graph under construction. What shapes it is drawn by hypothesis; weights come of one drawn seed."""
 
-    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any], bits: Sequence[int]) -> None:
+    def __init__(
+        self, draw: Callable[[st.SearchStrategy[Any]], Any], bits: Sequence[int], grids: Sequence[str]
+    ) -> None:
         self.draw = draw
         self.bits = bits
+        self.grids = grids
         self.random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         self.values: dict[str, Value] = {}
         self.constants: dict[str, IntegerArray] = {}
@@ -105,6 +120,49 @@ class Builder:
 
     def integers(self, shape: Shape, kind: IntegerType) -> IntegerArray:
         return self.random.integers(kind.lowest, kind.highest, shape, endpoint=True).astype(kind.storage)
+
+    def weight_format(self, outputs: int, inputs: int, x: str) -> Format:
+        """Of a weight of so many outputs of so many inputs: as a rule all integers of a type, else a grid."""
+        scales = tuple(self.random.uniform(0.01, 1, outputs))
+        if self.grids and self.one_in(2):
+            grid = self.grid(outputs, inputs)
+            # ONNX multiplies one wide operand at most.
+            if holding(grid.lowest, grid.highest).bits <= 8 or self.values[x].format.type.bits <= 8:
+                return Format(holding(grid.lowest, grid.highest), scales, axis=0, grid=grid)
+        kind = IntegerType(self.choose([b for b in self.bits if b <= 8]), self.draw(st.booleans()))
+        return Format(kind, scales, 0, 0) if self.draw(st.booleans()) else Format(kind, (0.1,))
+
+    def grid(self, outputs: int, inputs: int) -> Grid:
+        """A grid of any kind."""
+        kind = self.choose(self.grids)
+        bits = self.integer(2, 4)
+        match kind:
+            case "offset":
+                return offset(bits, tuple(self.random.integers(0, 2, outputs).astype(bool).tolist()))
+            case "ternary":
+                return TERNARY
+            case "k-means":
+                levels = self.random.choice(np.arange(-127, 128), 1 << bits, replace=False)
+                return Codebook((tuple(sorted(levels.tolist())),), kind)
+            case "powers":
+                return powers(bits)
+            case "power-sums":
+                return power_sums(2 * bits)
+            case "groups":
+                size = self.integer(1, inputs)
+                shape = (outputs, -(-inputs // size))
+                drawn = self.random.integers(1, self.choose((4, 255)), shape, endpoint=True)
+                return Grouped(bits, size, tuple(map(tuple, drawn.tolist())))
+            case _:
+                return minifloat(kind)
+
+    def weight(self, shape: Shape, chosen: Format) -> IntegerArray:
+        """Integers of this format, all over its range."""
+        if chosen.grid is None:
+            return self.integers(shape, chosen.type)
+        steps = self.random.uniform(chosen.grid.lowest, chosen.grid.highest, shape)
+        shrunk = steps * self.random.choice((1.0, 0.1, 0.01), shape)
+        return chosen.quantize(shrunk * chosen.scales_for(len(shape)))
 
     def magnitude(self, name: str) -> int:
         """The largest |x - zero_point| of a value."""
@@ -160,9 +218,13 @@ def integer_graphs(
     kinds: Sequence[str] = KINDS,
     most: int = 5,
     bits: Sequence[int] = BITS,
+    grids: Sequence[str] = GRIDS,
 ) -> IntegerGraph:
-    """Graphs of one to `most` operations of these kinds, over values of these bits. All accumulators fit."""
-    build = Builder(draw, bits)
+    """Graphs of one to `most` operations of these kinds, over values of these bits. All accumulators fit.
+
+    grids: what weights may be on besides all integers of a type.
+    """
+    build = Builder(draw, bits, grids)
     for _ in range(build.integer(1, 2)):
         build.input()
     for _ in range(build.integer(1, most)):
@@ -194,13 +256,12 @@ def conv(build: Builder, x: str) -> None:
     groups = build.choose([g for g in range(1, channels + 1) if channels % g == 0])
     outputs = groups * build.integer(1, 4)
     kernel, strides, pads, dilations = window(build, space, pads_below_kernel=False)
-    kind = IntegerType(build.choose([b for b in build.bits if b <= 8]), build.draw(st.booleans()))
-    weight = build.integers((outputs, channels // groups, *kernel), kind)
+    weight_format = build.weight_format(outputs, channels // groups * math.prod(kernel), x)
+    weight = build.weight((outputs, channels // groups, *kernel), weight_format)
     bias, magnitude = build_bias(build, weight, x)
     format = build.format()
     per_channel = (outputs, *(1,) * len(space)) if build.draw(st.booleans()) else (1,)
     rule = build.requantize(magnitude, format, per_channel)
-    weight_format = Format(kind, tuple(build.random.uniform(0.01, 1, outputs)), 0, 0)
     build.add(
         "Conv", lambda *n: Conv(*n, weight, bias, weight_format, strides, pads, dilations, groups, rule), [x], format
     )
@@ -208,12 +269,12 @@ def conv(build: Builder, x: str) -> None:
 
 def linear(build: Builder, x: str) -> None:
     features, outputs = build.values[x].shape[-1], build.integer(1, 6)
-    kind = IntegerType(build.choose([b for b in build.bits if b <= 8]), build.draw(st.booleans()))
-    weight = build.integers((outputs, features), kind)
+    weight_format = build.weight_format(outputs, features, x)
+    weight = build.weight((outputs, features), weight_format)
     bias, magnitude = build_bias(build, weight, x)
     format = build.format()
     rule = build.requantize(magnitude, format, (outputs,) if build.draw(st.booleans()) else (1,))
-    build.add("Linear", lambda *n: Linear(*n, weight, bias, Format(kind, (0.1,)), rule), [x], format)
+    build.add("Linear", lambda *n: Linear(*n, weight, bias, weight_format, rule), [x], format)
 
 
 def build_bias(build: Builder, weight: IntegerArray, x: str) -> tuple[npt.NDArray[np.int32], int]:

@@ -11,6 +11,7 @@ from onnx.helper import np_dtype_to_tensor_dtype
 
 from bitsmith.errors import InternalError, UnsupportedError
 from bitsmith.ir.bounds import INT32_MAGNITUDE
+from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import (
     Add,
     AveragePool,
@@ -155,7 +156,10 @@ def _resize(operation: Resize, graph: IntegerGraph) -> Call:
 
 
 def _width(operation: Operation, graph: IntegerGraph) -> str:
-    """Which form of a function takes the operand: the plain one of a byte, `Wide` of two."""
+    """Which form of a function takes the operand: the plain one of a byte, `Wide` of two.
+
+    `WideWeight` takes an operand of a byte and weights of two.
+    """
     x = graph.operands(operation)[0]
     bits = x.format.type.bits
     if bits > 16:
@@ -165,25 +169,35 @@ def _width(operation: Operation, graph: IntegerGraph) -> str:
             fix="Use at most 16 bits for it.",
         )
     if isinstance(operation, Conv | Linear):
-        _require_bytes(operation, wide=bits > 8)
+        if operation.weight.dtype.itemsize > 1:
+            _require_wide_weight(operation, x)
+            return "WideWeight"
+        if bits > 8:
+            _require_low_bytes(operation, operation.weight, 255, "its operand", "Use at most 8 bits for its input.")
     return "Wide" if bits > 8 else ""
 
 
-def _require_bytes(operation: Conv | Linear, wide: bool) -> None:
-    where = f"{operation.kind} {operation.name}"
-    if operation.weight.dtype.itemsize > 1:
+def _require_wide_weight(operation: Conv | Linear, x: Value) -> None:
+    kind = x.format.type
+    if operation.weight_format.type.bits > 16 or kind.bits > 8:
         raise UnsupportedError(
-            f"ONNX multiplies weights of a byte at most, not of {operation.weight_format.type}",
-            where=where,
-            fix="Use at most 8 bits for its weights.",
+            f"ONNX multiplies no weights of {operation.weight_format.type} by {kind}",
+            where=f"{operation.kind} {operation.name}",
+            fix="Use at most 16 bits for its weights, and at most 8 for them or for its input.",
         )
-    # The two bytes of an operand are summed apart, and the low one may take any value.
-    magnitudes = np.abs(operation.weight.astype(np.int64)).reshape(len(operation.weight), -1).sum(axis=1)
-    if wide and int(magnitudes.max()) * 255 > INT32_MAGNITUDE:
+    farthest = max(kind.highest - x.format.zero_point, x.format.zero_point - kind.lowest)
+    fix = "Use a format for its weights whose integers fit 8 bits."
+    _require_low_bytes(operation, operation.weight.astype(np.int64) % 256, farthest, "its weights", fix)
+
+
+def _require_low_bytes(operation: Conv | Linear, weight: IntegerArray, farthest: int, what: str, fix: str) -> None:
+    """The two bytes of a number are summed apart, and the low one may take any value, in or out of the bound."""
+    magnitudes = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
+    if int(magnitudes.max()) * farthest > INT32_MAGNITUDE:
         raise UnsupportedError(
-            "int32 cannot hold the sum over the low bytes of its operand",
-            where=where,
-            fix="Use at most 8 bits for its input.",
+            f"int32 cannot hold the sum over the low bytes of {what}",
+            where=f"{operation.kind} {operation.name}",
+            fix=fix,
         )
 
 

@@ -71,13 +71,36 @@ UNSIGNED_WEIGHT = """
     w8_zero = bitsmith.Unsigned <signed: int = @weight_signed> (nothing)
 """
 
+# The same of weights of two bytes, w = 256 * high + low: the levels of a codebook or a minifloat.
+TWO_BYTE_WEIGHT = """
+    nothing = Constant <value_int = 0> ()
+    w_low = bitsmith.LowByte (WEIGHT)
+    w_high = bitsmith.HighByte <signed: int = @weight_signed> (WEIGHT)
+    w_low_zero = bitsmith.LowByte (nothing)
+    w_high_zero = bitsmith.HighByte <signed: int = @weight_signed> (nothing)
+"""
 
-def _conv(sums: str) -> Text:
+ONE_BYTE_BY_TWO = """
+    zero = Constant <value_int: int = @x_zero_point> ()
+    x8 = bitsmith.Unsigned <signed: int = @x_signed> (values)
+    zero8 = bitsmith.Unsigned <signed: int = @x_signed> (zero)
+    sums_low = OP (x8, w_low, zero8, w_low_zero)
+    sums_high = OP (x8, w_high, zero8, w_high_zero)
+    wide_low = Cast <to = 7> (sums_low)
+    wide_high = Cast <to = 7> (sums_high)
+    place = Constant <value_int = 256> ()
+    scaled_high = Mul (wide_high, place)
+    wide = Add (scaled_high, wide_low)
+    sums = Cast <to = 6> (wide)
+"""
+
+
+def _conv(sums: str, unsigned_weight: str = UNSIGNED_WEIGHT) -> Text:
     op = """ConvInteger <strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilations,
         group: int = @groups>"""
     body = f"""
         values = Identity (x)
-        {UNSIGNED_WEIGHT.replace("WEIGHT", "weight")}
+        {unsigned_weight.replace("WEIGHT", "weight")}
         {sums.replace("OP", op)}
         kernel = Shape <start = 2> (weight)
         bias_per_channel = bitsmith.PerChannel (bias, kernel)
@@ -87,11 +110,11 @@ def _conv(sums: str) -> Text:
     return Text("x, weight, bias, multiplier", "requantize(bias + conv(x - x_zero_point, weight))", body)
 
 
-def _linear(sums: str) -> Text:
+def _linear(sums: str, unsigned_weight: str = UNSIGNED_WEIGHT) -> Text:
     body = f"""
         values = Identity (x)
         columns = Transpose <perm = [1, 0]> (weight)
-        {UNSIGNED_WEIGHT.replace("WEIGHT", "columns")}
+        {unsigned_weight.replace("WEIGHT", "columns")}
         {sums.replace("OP", "MatMulInteger")}
         accumulator = Add (sums, bias)
         {REQUANTIZE}
@@ -150,8 +173,10 @@ MAX_POOL = """MaxPool <kernel_shape: ints = @kernel, strides: ints = @strides, p
 FUNCTIONS = {
     "Conv": _conv(ONE_BYTE),
     "ConvWide": _conv(TWO_BYTES),
+    "ConvWideWeight": _conv(ONE_BYTE_BY_TWO, TWO_BYTE_WEIGHT),
     "Linear": _linear(ONE_BYTE),
     "LinearWide": _linear(TWO_BYTES),
+    "LinearWideWeight": _linear(ONE_BYTE_BY_TWO, TWO_BYTE_WEIGHT),
     "AveragePool": _average_pool(ONE_BYTE),
     "AveragePoolWide": _average_pool(TWO_BYTES),
     "Add": Text(
@@ -348,7 +373,10 @@ FUNCTIONS = {
     ),
 }
 
-REQUANTIZING = ("Conv", "ConvWide", "Linear", "LinearWide", "AveragePool", "AveragePoolWide", "Add", "Mul")
+REQUANTIZING = (
+    *("Conv", "ConvWide", "ConvWideWeight", "Linear", "LinearWide", "LinearWideWeight"),
+    *("AveragePool", "AveragePoolWide", "Add", "Mul"),
+)
 FUNCTIONS |= {f"{name}Capped": _capped(FUNCTIONS[name]) for name in REQUANTIZING}
 
 FAMILIES = {"Concat": _concat, "Resize": _resize}

@@ -32,9 +32,16 @@ def _rescaled(graph: IntegerGraph, operation: Operation) -> Operation:
             # Float32 holds neither the largest nor the smallest ratios that a multiplier and a shift can make.
             ratios = np.clip(given.ravel(), 2.0**-40, 2.0**20)
             axis = 0 if ratios.size == len(operation.weight) else None
-            weights = Format(operation.weight_format.type, tuple(ratios * output / scales[0]), axis=axis)
+            scale, grid = tuple(ratios * output / scales[0]), operation.weight_format.grid
+            if len(scale) == 1 and grid is not None:
+                # Rows and multipliers per channel ask for a scale per channel.
+                axis, scale = 0, scale * len(operation.weight)
+            weights = Format(operation.weight_format.type, scale, axis=axis, grid=grid)
             ratio = np.array(weights.scale) * scales[0] / output
-            return replace(operation, weight_format=weights, requantize=_by(operation, ratio.reshape(given.shape)))
+            shape = given.shape
+            if ratio.size != given.size:
+                shape = (-1, *[1] * (operation.weight.ndim - 2))
+            return replace(operation, weight_format=weights, requantize=_by(operation, ratio.reshape(shape)))
         case Add():
             multipliers, shift = dyadic([scale / output for scale in scales], bits=20)
             signed = tuple(

@@ -12,7 +12,12 @@ from tests.backends.onnxruntime.agreement import assert_agrees
 from tests.backends.onnxruntime.rescale import rescaled
 from tests.strategies import KINDS, integer_graphs
 
-GRAPHS = integer_graphs([kind for kind in KINDS if kind != "Table"], bits=(8, 8, 8, 7, 4, 2, 1)).map(rescaled)
+BYTES = ("offset", "ternary", "k-means", "powers", "power-sums", "e2m3", "e2m1")
+"""Grids whose integers fit a byte."""
+
+GRAPHS = integer_graphs([kind for kind in KINDS if kind != "Table"], bits=(8, 8, 8, 7, 4, 2, 1), grids=BYTES).map(
+    rescaled
+)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -23,7 +23,8 @@ from bitsmith.execution.function_texts import FAMILIES, FUNCTIONS
 from bitsmith.execution.functions import functions
 from bitsmith.execution.interpreter import run
 from bitsmith.execution.runtime import session_options
-from bitsmith.ir.formats import Format, IntegerArray, IntegerType
+from bitsmith.ir.formats import Format, IntegerArray, IntegerType, holding
+from bitsmith.ir.grids import MINIFLOATS, minifloat, offset
 from bitsmith.ir.integer import (
     Add,
     HostOperation,
@@ -162,6 +163,58 @@ def test_two_bytes_of_every_value(signed: bool) -> None:
         np.testing.assert_array_equal(run_onnx(to_onnx(graph), {"x": x})["y"], expected)
 
 
+def with_weight(weight: Any, chosen: Format, x: IntegerType) -> IntegerGraph:
+    """A Linear without bias, in int32, whose weights are of a format."""
+    integers = np.array(weight)
+    layer = Linear("layer", ("x",), "y", integers, np.zeros(len(integers)), chosen, FULL)
+    values = {
+        "x": Value("x", integers.shape[1:], Format(x, (1.0,))),
+        "y": Value("y", (len(integers),), Format(INT32, (1.0,))),
+    }
+    return IntegerGraph("g", values, ("x",), ("y",), (layer,))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("weight_signed", [True, False])
+def test_two_bytes_of_every_weight(signed: bool, weight_signed: bool) -> None:
+    kind = IntegerType(16, weight_signed)
+    weights = np.array([kind.lowest, kind.lowest + 255, 0, 1, 127, 128, 255, 256, 257, kind.highest - 1, kind.highest])
+    x = IntegerType(8, signed)
+    integers = np.arange(x.lowest, x.highest + 1).astype(x.storage)[:, None]
+    found = run_onnx(to_onnx(with_weight(weights[:, None], Format(kind, (1.0,)), x)), {"x": integers})["y"]
+    np.testing.assert_array_equal(found, integers.astype(np.int64) * weights)
+
+
+@pytest.mark.parametrize("kind", MINIFLOATS)
+def test_levels_of_minifloats(kind: str) -> None:
+    grid = minifloat(kind)
+    levels = np.array(grid.rows[0])
+    chosen = Format(holding(grid.lowest, grid.highest), (1.0,), grid=grid)
+    graph = with_weight(levels[:, None], chosen, INT8)
+    x = np.array([[-128], [-3], [1], [127]], np.int8)
+    np.testing.assert_array_equal(run_onnx(to_onnx(graph), {"x": x})["y"], x.astype(np.int64) * levels)
+    assert from_onnx(to_onnx(graph)).operations[0].weight_format == chosen  # type: ignore[attr-defined]
+
+
+def test_a_grid_that_was_altered_is_found() -> None:
+    chosen = Format(IntegerType(3), (1.0,), axis=0, grid=offset(2, (True,)))
+    model = to_onnx(with_weight([[-1, 0, 2]], chosen, INT8))
+    found: Any = json.loads(model.metadata_props[0].value)["operations"][0]["weight_format"]["grid"]
+    assert found["rows"] == [[-1, 0, 1, 2]]
+
+    def lower(data: dict[str, Any]) -> None:
+        data["operations"][0]["weight_format"]["grid"]["rows"] = [[-2, -1, 0, 1]]
+
+    def of_no_type(data: dict[str, Any]) -> None:
+        data["operations"][0]["weight_format"]["grid"] = {"bits": 2}
+
+    for change, problem in ((lower, "not on their offset grid"), (of_no_type, "weight_format.grid")):
+        altered = onnx.ModelProto.FromString(serialized(model))
+        metadata(change)(altered)
+        with pytest.raises(ArtifactError, match=problem):
+            from_onnx(altered)
+
+
 @settings(max_examples=60)
 @given(graph=integer_graphs(most=6))
 def test_reading_back_loses_nothing(graph: IntegerGraph) -> None:
@@ -213,10 +266,11 @@ def test_what_onnx_cannot_do_is_refused_by_name() -> None:
     values = {name: Value(name, (1, 1), wide) for name in ("x", "y")}
     with pytest.raises(UnsupportedError, match="MaxPool pool"):
         to_onnx(IntegerGraph("g", values, ("x",), ("y",), (pool,)))
-    weight = Linear("layer", ("x",), "y", np.array([[999]]), np.array([0]), Format(INT16, (1.0,)), FULL)
-    values = {"x": Value("x", (1,), Format(INT8, (1.0,))), "y": Value("y", (1,), wide)}
-    with pytest.raises(UnsupportedError, match="Linear layer: ONNX multiplies weights of a byte at most"):
-        to_onnx(IntegerGraph("g", values, ("x",), ("y",), (weight,)))
+    for x, weight in ((INT16, Format(INT16, (1.0,))), (INT8, wide)):
+        with pytest.raises(UnsupportedError, match=f"Linear layer: ONNX multiplies no weights of {weight.type} by {x}"):
+            to_onnx(with_weight([[999]], weight, x))
+    with pytest.raises(UnsupportedError, match="Linear layer: int32 cannot hold the sum over the low bytes of its we"):
+        to_onnx(with_weight(np.full((1, 70000), -1), Format(INT16, (1.0,)), INT8))
     with pytest.raises(UnsupportedError, match="Linear layer: int32 cannot hold the sum over the low bytes"):
         to_onnx(linear(np.full((1, 70000), -128), [0], Format(INT16, (1.0,)), wide))
 
