@@ -101,7 +101,8 @@ def compile(
     with replacing(Path(out)) as folder:
         original = graph.copy()
         pipeline.run(module, callbacks)
-        manifest = _write(folder, original, module, model, pipeline, recorder.records, explainer)
+        explained = None if explainer is None else explainer.finish(module)
+        manifest = _write(folder, original, module, model, pipeline, recorder.records, explained)
         write_manifest(folder, manifest)
     return load(out)
 
@@ -133,7 +134,7 @@ def _write(
     model: str | os.PathLike[str],
     pipeline: Pipeline,
     records: list[Record],
-    explainer: Explainer | None,
+    explained: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Write every file but the manifest, which is returned."""
     integer, backend = module.require_integer(), backend_of(module.target)
@@ -151,7 +152,6 @@ def _write(
     if real is not None:
         count = len(next(iter(real.values())))
         measured = sqnr(original, integer, real, {name: array[-count:] for name, array in outputs.items()})
-    explained = None if explainer is None else explainer.to_json(module)
     manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured, explained)
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")
     return {**manifest, "backend_files": files, "files": file_hashes(folder)}

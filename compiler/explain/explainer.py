@@ -24,7 +24,7 @@ WORST = 3
 """Layers for which help is sought."""
 
 SAMPLES = 16
-WORK = 2_000_000_000
+WORK = 4_000_000_000
 """Multiply-accumulates of one look at all layers: what large models leave of the samples, but one at least."""
 
 
@@ -106,15 +106,17 @@ class Explainer:
         if changed and any(state.rounding != Rounding(None, None) for state in states.values()):
             self._look(module, layers, changed, name)
 
-    def to_json(self, module: Module) -> dict[str, Any] | None:
+    def finish(self, module: Module) -> dict[str, Any] | None:
         """All figures, pass by pass, those of the integer graph, and the worst layers; None where nothing was seen.
+
+        What only looking needed is forgotten, so that its memory is free for what follows.
 
         module: at the end of the pipeline.
         """
         if self.network is None:
             return None
         errors = {} if module.integer is None else accumulated(self.network, module.integer)
-        return {
+        found = {
             "samples": self.network.samples,
             "reference_after": self.reference_after,
             "passes": [{"pass": look.after, "layers": reports_to_json(look.reports)} for look in self.looks],
@@ -122,6 +124,8 @@ class Explainer:
             "accumulated_db": {name: figure_to_json(ratio) for name, ratio in errors.items()},
             "worst": self.worst(module),
         }
+        self.network = self._reference = self._to_nearest = None
+        return found
 
     def worst(self, module: Module) -> list[dict[str, Any]]:
         """The layers that lower the outputs' ratio most when they alone are rounded, worst first, with what helps."""
@@ -162,6 +166,7 @@ class Explainer:
             else:
                 reports[layer.name] = known[layer.name]
         module.progress("explain", len(layers), len(layers))
+        self.network.rest()
         self.looks.append(Look(name, reports))
         if not self._compensated:
             self._to_nearest = self.looks[-1], module.plan

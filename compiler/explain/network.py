@@ -90,13 +90,11 @@ class Network:
         self.graph = graph
         self.samples = len(next(iter(samples.values())))
         self.layers = layers_of(graph)
-        self._sessions = {
-            layer.name: fragment(graph, layer.nodes, [layer.output]) for layer in self.layers if layer.nodes
-        }
+        self._sessions: dict[str, Session] = {}
         self.activations: dict[str, FloatArray] = dict(samples)
         for layer in self.layers:
             if layer.nodes:
-                self.activations[layer.output.name] = self._run(self._sessions[layer.name], layer, {})
+                self.activations[layer.output.name] = self._run(self._session(layer), layer, {})
         makers = {value: value.producer for value in graph.outputs}
         self.outputs = [
             maker.operand(0).name if maker is not None and maker.op == "Softmax" else value.name
@@ -126,12 +124,21 @@ class Network:
         names = [other.name for other in self.layers]
         for other in self.layers[names.index(layer.name) + 1 :]:
             if any(name in changed for name in other.reads):
-                changed[other.output.name] = self._run(self._sessions[other.name], other, changed)
+                changed[other.output.name] = self._run(self._session(other), other, changed)
         noises = []
         for name in self.outputs:
             signal, noise = powers(self.activations[name], changed.get(name, self.activations[name]))
             noises.append(noise / signal if signal > 0 else math.inf if noise > 0 else 0.0)
         return decibels(1.0, sum(noises) / len(noises))
+
+    def rest(self) -> None:
+        """Give back the memory of the sessions, which are quickly made again."""
+        self._sessions.clear()
+
+    def _session(self, layer: Layer) -> Session:
+        if layer.name not in self._sessions:
+            self._sessions[layer.name] = fragment(self.graph, layer.nodes, [layer.output])
+        return self._sessions[layer.name]
 
     def _run(self, session: Session, layer: Layer, changed: Mapping[str, FloatArray]) -> FloatArray:
         fed = {name: changed[name] if name in changed else self.activations[name] for name in layer.reads}

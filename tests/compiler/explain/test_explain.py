@@ -112,7 +112,7 @@ def module(first: Array = FIRST, second: Array = SECOND, target: Target = TARGET
 def explained(module: Module, *passes: Pass) -> tuple[Explainer, dict[str, object]]:
     explainer = Explainer()
     Pipeline(passes).run(module, [explainer])
-    found = explainer.to_json(module)
+    found = explainer.finish(module)
     assert found is not None
     return explainer, found
 
@@ -224,4 +224,4 @@ def test_without_samples_there_is_nothing_to_explain() -> None:
     alone, explainer = module(), Explainer()
     alone.calibration = None
     Pipeline((Formats(),)).run(alone, [explainer])
-    assert explainer.to_json(alone) is None
+    assert explainer.finish(alone) is None
