@@ -225,3 +225,24 @@ def test_without_samples_there_is_nothing_to_explain() -> None:
     alone.calibration = None
     Pipeline((Formats(),)).run(alone, [explainer])
     assert explainer.finish(alone) is None
+
+
+def test_wider_inputs_and_a_corrected_bias_gain_what_they_gain_by_hand() -> None:
+    """Weights rounded at 4 bits over inputs whose mean is far from 0 shift every output."""
+    shifted, explainer = module(), Explainer()
+    x = X + 4
+    shifted.calibration = Dataset.from_arrays({"x": x}, {"x": (6,)})
+    scale = float(np.abs(x).max()) / 7
+    shifted.plan = shifted.plan.with_formats({"x": Format(IntegerType(4), (scale,))})
+    Pipeline((Formats(first=0, second=4),)).run(shifted, [explainer])
+    found = explainer.finish(shifted)
+    assert found is not None
+    helps = {one["layer"]: {help["change"]: help["gain_db"] for help in one["helps"]} for one in found["worst"]}
+    wanted = network(x, FIRST, SECOND)
+    coarse, fine = (on_grid(x, float(np.abs(x).max()) / most, bits) for most, bits in ((7, 4), (127, 8)))
+    gain = decibels(wanted, network(fine, FIRST, SECOND)) - decibels(wanted, network(coarse, FIRST, SECOND))
+    assert helps["x"]["8-bit input"] == pytest.approx(gain, abs=0.02)
+    rounded = network(x, FIRST, on_grid(SECOND, np.abs(SECOND).max() / 7, 4))
+    corrected = rounded - (rounded - wanted).mean(axis=0)
+    gain = decibels(wanted, corrected) - decibels(wanted, rounded)
+    assert helps["two"]["a corrected bias (correct-biases)"] == pytest.approx(gain, abs=0.02)
