@@ -21,7 +21,7 @@ from bitsmith.ir.sharing import format_groups
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.reconstruct.moments import FloatArray, Moments, StreamingMoments
-from bitsmith.passes.reconstruct.ranges import COARSE, FRACTIONS, least, residual, squared
+from bitsmith.passes.reconstruct.ranges import least, residual, squared
 from bitsmith.passes.reconstruct.resolve import resolve
 from bitsmith.passes.reconstruct.side_by_side import SideBySide
 from bitsmith.passes.reconstruct.steps import Step, steps
@@ -36,8 +36,10 @@ PART = 8 << 20
 """Bytes of patches made at a time, unless those of one sample take more: they fit in a processor's cache."""
 
 TRIAL_ELEMENTS = 1 << 20
-TRIAL_SAMPLES = 32
-"""What a range is chosen on: so many samples, and fewer, but one, of a large activation."""
+"""Of an activation, on which its range is chosen: of all samples, but not of all positions."""
+
+TRIAL_INPUTS = 1 << 18
+"""Elements of an input on which its range is chosen: whole samples, since windows are regressed on."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,7 @@ class _Run:
             else:
                 for _ in self._networks.run_real(self._float, origin):
                     pass
-            self._choose_range(step)
-            self._networks.run_rounded(self._module.graph, step, self._module.plan)
+            self._finish(step)
             self._networks.drop([value for value in step.reads if last[value.name] == index])
         self._module.progress("reconstruct", len(ours), len(ours))
         return changes
@@ -208,19 +209,26 @@ class _Run:
         """Quantize an input, over the range from which the layers that read it can restore most."""
         readers = [node for node in value.consumers if node.op in LINEAR and node.operand(0) == value]
         if self._is_open(value) and readers:
-            few = _few((batch[value.name] for batch in self._networks.real(value.name)), value)
+            few = list(_few((batch[value.name] for batch in self._networks.real(value.name)), value))
             old = self._module.plan[value.name]
-            self._decide(value, least(residual(self._float, readers, few), few, old, COARSE))
+            self._decide(value, least(residual(self._float, readers, few), few, old))
         self._networks.enter(value, self._module.plan)
 
-    def _choose_range(self, step: Step) -> None:
-        """Choose the range of what a step makes, on what the quantized network has come to."""
-        value = step.output
-        if not self._is_open(value):
-            return
-        made = _few(self._networks.unrounded(self._module.graph, step), value)
-        wanted = _few((batch[value.name] for batch in self._networks.real(value.name)), value)
-        self._decide(value, least(squared(made, wanted), made, self._module.plan[value.name], FRACTIONS))
+    def _finish(self, step: Step) -> None:
+        """Run a step of the quantized network, and choose the range of what it makes if that is still open."""
+        networks, value = self._networks, step.output
+        made = networks.run_unrounded(self._module.graph, step)
+        if self._is_open(value):
+            stride = _stride(networks.samples, value)
+            kept = networks.held(made)
+            ours = [_thinned(batch, stride) for batch in kept]
+            theirs = [_thinned(batch[value.name], stride) for batch in networks.real(value.name)]
+            old = self._module.plan[value.name]
+            self._decide(value, least(squared(ours, theirs), ours, old))
+            networks.put(value, kept, self._module.plan)
+            kept.close()
+        else:
+            networks.put(value, made, self._module.plan)
 
     def _is_open(self, value: Value) -> bool:
         """Whether the range of a value is still to be chosen here."""
@@ -256,13 +264,20 @@ def _add(moments: StreamingMoments, node: Node, inputs: FloatArray, target: Floa
         moments.add(patches(node, inputs[part]), outputs_by_group(node, target[part]))
 
 
-def _few(batches: Iterable[FloatArray], value: Value) -> list[FloatArray]:
-    """The first batches, as many as a range is chosen on."""
-    left = max(1, min(TRIAL_SAMPLES, TRIAL_ELEMENTS // math.prod(value.sample_shape)))
-    few = []
+def _few(batches: Iterable[FloatArray], value: Value) -> Iterator[FloatArray]:
+    """The first batches, as many as a range is chosen on by regressions."""
+    left = max(1, TRIAL_INPUTS // math.prod(value.sample_shape))
     for batch in batches:
-        few.append(batch[:left])
-        left -= len(few[-1])
-        if left == 0:
-            break
-    return few
+        if left > 0:
+            yield batch[:left]
+        left -= len(batch)
+
+
+def _stride(samples: int, value: Value) -> int:
+    """Of how many positions one is looked at where a range is chosen; odd, so that rows do not line up."""
+    return (samples * math.prod(value.sample_shape) // TRIAL_ELEMENTS) | 1
+
+
+def _thinned(batch: FloatArray, stride: int) -> FloatArray:
+    """Some positions of (n, channels, ...), as (n, channels, positions)."""
+    return np.ascontiguousarray(batch.reshape(*batch.shape[:2], -1)[:, :, ::stride])

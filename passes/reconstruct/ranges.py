@@ -14,11 +14,14 @@ from bitsmith.passes.reconstruct.moments import FloatArray, StreamingMoments
 from bitsmith.passes.reconstruct.side_by_side import on_grid, to_integers
 from bitsmith.passes.rounding.layer import outputs_by_group
 
-FRACTIONS = np.linspace(0.15, 1.0, 18)
-"""Of the extremes that were seen, where the ends of a range are looked for."""
+FRACTIONS = tuple(float(part) for part in np.geomspace(0.08, 1.0, 12))
+"""Of the extremes that were seen, at which both ends of a range are looked for first."""
 
-COARSE = np.linspace(0.1, 1.0, 10)
-"""The same where each trial costs a regression."""
+NUDGES = ((0.75, 0.87, 1.15, 1.3), (0.93, 1.07), (0.96, 1.04))
+"""Factors by which each end is then moved by itself, round by round."""
+
+QUIET = 1e-3
+"""Of the loudest sample's power: a sample with less counts as if it had so much."""
 
 RIDGE = 1e-3
 """Of H's mean diagonal, added to it in a trial regression."""
@@ -26,28 +29,27 @@ RIDGE = 1e-3
 Error = Callable[[Format], float]
 
 
-def least(error: Error, seen: Sequence[FloatArray], old: Format, fractions: np.ndarray) -> Format:
-    """The format of `old`'s kind that errs least, among those whose range ends at fractions of the extremes seen.
+def least(error: Error, seen: Sequence[FloatArray], old: Format) -> Format:
+    """The format of `old`'s kind that errs least, over ranges whose ends are parts of the extremes that were seen.
 
-    Where values lie on both sides of 0, the ends are moved together first, then one at a time.
+    Both ends are moved together first, then each by itself in ever smaller steps.
     """
     lowest = min(min(float(array.min()) for array in seen), 0.0)
     highest = max(max(float(array.max()) for array in seen), 0.0)
 
-    def make(ends: tuple[float, float]) -> Format:
-        low, high = ends[0] * lowest, ends[1] * highest
-        return _like(old, low, high)
+    def make(low: float, high: float) -> Format:
+        return _like(old, low * lowest, high * highest)
 
-    def best(candidates: Sequence[tuple[float, float]]) -> tuple[float, float]:
-        return min(candidates, key=lambda ends: error(make(ends)))
-
-    together = [(float(fraction), float(fraction)) for fraction in fractions]
-    chosen = best(together)
-    if lowest < 0 < highest and old.zero_point != 0:
-        for _ in range(2):
-            chosen = best([(low, chosen[1]) for low, _ in together])
-            chosen = best([(chosen[0], high) for _, high in together])
-    return make(chosen)
+    best = min((error(make(part, part)), part, part) for part in FRACTIONS)
+    # A symmetric grid, and one that begins at 0, has one end to move.
+    ends = (0, 1) if lowest < 0 < highest and old.zero_point != 0 else (2,)
+    for nudges in NUDGES:
+        for end in ends:
+            for nudge in nudges:
+                low = min(best[1] * (nudge if end != 1 else 1.0), 1.0)
+                high = min(best[2] * (nudge if end != 0 else 1.0), 1.0)
+                best = min(best, (error(make(low, high)), low, high))
+    return make(best[1], best[2])
 
 
 def _like(old: Format, lowest: float, highest: float) -> Format:
@@ -58,17 +60,22 @@ def _like(old: Format, lowest: float, highest: float) -> Format:
 def squared(made: Sequence[FloatArray], wanted: Sequence[FloatArray]) -> Error:
     """The squared error of rounding what the quantized network made, against what the float network has.
 
-    An error that is the same everywhere in a channel does not count: the biases of later layers take it up.
+    Each sample counts by its error beside its own power, so that a few loud ones do not widen the range for all. An
+    error that is the same everywhere in a channel does not count: the biases of later layers take it up.
+
+    made, wanted: batches (n, channels, positions).
     """
+    powers = [np.einsum("ncp,ncp->n", batch, batch) for batch in wanted]
+    floor = max(float(power.max()) for power in powers) * QUIET or 1.0
+    weights = [1 / np.maximum(power, floor) for power in powers]
+    count = sum(float(weight.sum()) * batch.shape[2] for weight, batch in zip(weights, wanted, strict=True))
 
     def error(chosen: Format) -> float:
-        total, count, means = 0.0, 0, np.zeros(())
-        for ours, theirs in zip(made, wanted, strict=True):
+        total, means = 0.0, np.zeros(wanted[0].shape[1])
+        for ours, theirs, weight in zip(made, wanted, weights, strict=True):
             off = on_grid(to_integers(ours, chosen), chosen) - theirs
-            channels = off.reshape(len(off), off.shape[1], -1)
-            total += float(np.vdot(off, off))
-            means = means + channels.sum(axis=(0, 2), dtype=np.float64)
-            count += len(off) * channels.shape[2]
+            total += float(weight @ np.einsum("ncp,ncp->n", off, off))
+            means += weight @ off.sum(axis=2)
         return total - float(means @ means) / count
 
     return error

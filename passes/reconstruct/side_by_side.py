@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -59,10 +59,7 @@ class SideBySide:
 
     def enter(self, value: Value, plan: Plan) -> None:
         """Quantize an input of the graph by the format that the plan now has for it."""
-        self.plan = plan
-        kept = self._rounded[value.name] = Spool(self._room)
-        for batch in self.real(value.name):
-            kept.append(to_integers(batch[value.name], plan[value.name]))
+        self.put(value, (batch[value.name] for batch in self.real(value.name)), plan)
 
     def run_real(self, graph: Graph, step: Step, *more: Value) -> Iterator[Batch]:
         """Run a step of the float network and keep what it makes; yields its output, and `more`, batch by batch."""
@@ -73,20 +70,23 @@ class SideBySide:
             kept.append(made[step.output.name])
             yield made
 
-    def run_rounded(self, graph: Graph, step: Step, plan: Plan) -> None:
-        """Run a step of the quantized network and keep what it makes, by the formats that the plan now has."""
-        self.plan = plan
-        chosen = plan[step.output.name]
-        kept = Spool(self._room)
-        for made in self.unrounded(graph, step):
-            kept.append(to_integers(made, chosen))
-        self._rounded[step.output.name] = kept
-
-    def unrounded(self, graph: Graph, step: Step) -> Iterator[FloatArray]:
+    def run_unrounded(self, graph: Graph, step: Step) -> Iterator[FloatArray]:
         """What a step of the quantized network makes of its rounded inputs, batch by batch, before it is rounded."""
         session = fragment(graph, step.nodes, [step.output], threads=1)
         for batch in self.rounded(*(value.name for value in step.reads)):
             yield session.run(batch)[step.output.name]
+
+    def held(self, batches: Iterable[FloatArray]) -> Spool:
+        """The batches, to be read several times; the caller closes it."""
+        kept = Spool(self._room)
+        for batch in batches:
+            kept.append(batch)
+        return kept
+
+    def put(self, value: Value, batches: Iterable[FloatArray], plan: Plan) -> None:
+        """Round what a step made by the format that the plan now has, and keep the integers."""
+        self.plan = plan
+        self._rounded[value.name] = self.held(to_integers(batch, plan[value.name]) for batch in batches)
 
     def drop(self, values: Sequence[Value]) -> None:
         """Forget values that nothing reads any more."""
