@@ -1,11 +1,11 @@
 """ONNX Runtime: a QDQ graph that its integer kernels run.
 
-The model is standard ONNX (opset 21): QuantizeLinear and DequantizeLinear around float ops, int8 weights, int32
-biases. Its requantization is in float32 and rounds half to even, so it may differ from the integer graph by one
+The model is standard ONNX (opset 21, or 25 for weights of 2 bits): QuantizeLinear and DequantizeLinear around float
+ops, weights in the narrowest type that holds them (`weights` says which), int32 biases. Its requantization is in float32 and rounds half to even, so it may differ from the integer graph by one
 step where a result falls on a tie or within rounding error of one.
 
-Activations are uint8 and weights int8, whatever types the formats name, since that is what ORT runs best on x86.
-Beside it, on a processor with VNNI, convolutional networks of six shapes took this much time (ORT 1.31, one thread):
+Activations are uint8, and weights int8 when they run, whatever types the formats name, since that is what ORT runs
+best on x86. Beside it, on a processor with VNNI, convolutional networks of six shapes took this much time (ORT 1.31, one thread):
 
     uint8 activations, int8 weights      1
     uint8 activations, uint8 weights     1.3 to 2.3
@@ -32,6 +32,7 @@ from bitsmith.backends.onnxruntime.capabilities import refusals
 from bitsmith.backends.onnxruntime.emit import FILE, build_model, serialize
 from bitsmith.backends.onnxruntime.processor import session_options
 from bitsmith.backends.onnxruntime.verify import float_compute_nodes, optimize, run_integers, trace_integers
+from bitsmith.backends.onnxruntime.weights import in_float
 from bitsmith.errors import ArtifactError, VerificationError
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
@@ -51,9 +52,14 @@ class OnnxRuntimeBackend(Backend):
         return refusals(target)
 
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
-        """Write the model, unless ORT would not run all of its convolutions and matrix products in integers."""
+        """Write the model, unless ORT would run in float what it should run in integers.
+
+        That is every convolution and matrix product but those by weights that no 8-bit integers hold.
+        """
         serialized = serialize(build_model(graph))
-        left = float_compute_nodes(optimize(serialized))
+        left = [
+            node for node in float_compute_nodes(optimize(serialized)) if node.split(" ", 1)[1] not in in_float(graph)
+        ]
         if left:
             raise VerificationError(
                 f"ONNX Runtime {onnxruntime.__version__} would run in float: {', '.join(left)}",

@@ -11,8 +11,8 @@ WIDEST = 8
 def refusals(target: Target) -> list[Refusal]:
     """What in a target has no integer kernel in ORT.
 
-    Every operation of an integer graph has a form here, so no node is refused. Weights and activations narrower
-    than 8 bits are held one to a byte: exact, but neither smaller nor faster.
+    Every operation of an integer graph has a form here, so no node is refused. Activations narrower than 8 bits are
+    held one to a byte: exact, but neither smaller nor faster. How weights are kept, `weights` says.
     """
     asked = [("weight", bits) for bits in target.weight_bits] + [
         ("activation", bits) for bits in target.activation_bits

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from bitsmith.backends.onnxruntime.capabilities import WIDEST
 from bitsmith.backends.onnxruntime.movement import lower_movement, reshaped
 from bitsmith.backends.onnxruntime.pooling import lower_average_pool
 from bitsmith.backends.onnxruntime.ratios import expect_ratio
+from bitsmith.backends.onnxruntime.weights import write_weight
 from bitsmith.backends.onnxruntime.writer import Writer, scales_of
-from bitsmith.errors import UnsupportedError
 from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, Mul, Operation, Table, Value
 
 
@@ -83,17 +82,11 @@ def _rows(writer: Writer, operation: Linear, x: Value) -> str:
 def _parameters(writer: Writer, operation: Conv | Linear) -> list[str]:
     """The dequantized weight and bias. The bias' scale must be input scale x weight scale, or ORT fuses nothing."""
     (x,) = writer.graph.operands(operation)
-    if operation.weight_format.type.bits > WIDEST:
-        raise UnsupportedError(
-            f"ONNX Runtime has no integer kernels for {operation.weight_format.type.bits}-bit weights",
-            where=f"{operation.kind} {operation.name}",
-            fix=f"Give weights {WIDEST} bits or fewer.",
-        )
     weight_scales, input_scale = scales_of(operation.weight_format), np.float32(x.format.scale[0])
     ratio = weight_scales.astype(np.float64) * x.format.scale[0] / writer.graph.result(operation).format.scale[0]
     expect_ratio(operation, operation.requantize.multiplier.ravel(), operation.requantize.shift, ratio)
     return [
-        writer.weight(operation, "weight", operation.weight, weight_scales),
+        write_weight(writer, operation),
         writer.weight(operation, "bias", operation.bias, weight_scales * input_scale),
     ]
 

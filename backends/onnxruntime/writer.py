@@ -23,6 +23,9 @@ from bitsmith.ir.integer import IntegerGraph, Operation, Requantize, Value
 
 OPSET = 21
 IR_VERSION = 10
+OF_TWO_BITS = (25, 13)
+"""Opset and IR version from which on ONNX has integers of 2 bits."""
+
 BATCH = "batch"
 
 Array = npt.NDArray[np.generic]
@@ -119,12 +122,19 @@ class Writer:
         scales: float32, one, or one a row. The zero point is spelled out because ORT's change of weights to
         uint8 on processors whose int8 products saturate makes a scalar one where it is left out.
         """
+        tensor = self.constant(f"{operation.name}_{name}_quantized", integers)
+        return self.dequantize_rows(operation, name, tensor, integers.dtype, scales)
+
+    def dequantize_rows(
+        self, operation: Operation, name: str, tensor: str, kind: np.dtype[Any], scales: npt.ArrayLike
+    ) -> str:
+        """Add a DequantizeLinear of a tensor of integers of this kind, as `weight` does."""
         scale = np.asarray(scales, dtype=np.float32)
         scale = scale.reshape(()) if scale.size == 1 else scale
         operands = [
-            self.constant(f"{operation.name}_{name}_quantized", integers),
+            tensor,
             self.constant(f"{operation.name}_{name}_scale", scale),
-            self.constant(f"{operation.name}_{name}_zero_point", np.zeros(scale.shape, integers.dtype)),
+            self.constant(f"{operation.name}_{name}_zero_point", np.zeros(scale.shape, kind)),
         ]
         along = {"axis": 0} if scale.ndim else {}
         label = f"{operation.name}_{name}"
@@ -146,10 +156,12 @@ class Writer:
         inputs = [float_value(self.graph, name, name) for name in self.graph.inputs]
         outputs = [float_value(self.graph, name, name) for name in self.graph.outputs]
         body = helper.make_graph(self.nodes, self.graph.name, inputs, outputs, self.initializers)
+        has_two_bits = any(one.data_type in (TensorProto.INT2, TensorProto.UINT2) for one in self.initializers)
+        opset, ir_version = OF_TWO_BITS if has_two_bits else (OPSET, IR_VERSION)
         return helper.make_model(
             body,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", opset)],
+            ir_version=ir_version,
             producer_name="bitsmith",
         )
 

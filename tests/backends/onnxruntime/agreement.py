@@ -6,6 +6,7 @@ most of their outputs. So each operation is run by itself, on the exact integers
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from onnx.reference import ReferenceEvaluator
 
 from bitsmith.backends.onnxruntime import build_model, serialize
 from bitsmith.backends.onnxruntime.verify import run_integers
+from bitsmith.backends.onnxruntime.weights import storage
 from bitsmith.execution.batches import Batch
 from bitsmith.execution.interpreter import run
 from bitsmith.execution.sums import accumulate
-from bitsmith.ir.integer import Add, IntegerGraph, Operation, Table
+from bitsmith.ir.integer import Add, Conv, IntegerGraph, Linear, Operation, Table
 
 Reals = npt.NDArray[np.float64]
 
@@ -79,6 +81,10 @@ def before_rounding(graph: IntegerGraph, operation: Operation, operands: list[An
     if isinstance(operation, Add):
         (a, b), (ma, mb) = centred, operation.multipliers
         terms, units = np.abs(a * ma) + np.abs(b * mb), np.abs(a) + np.abs(b)
+    elif isinstance(operation, Conv | Linear) and storage(operation.weight_format).is_float:
+        # Sums in float32 lose what their terms are worth, however small the sum.
+        magnitudes = replace(operation, weight=np.abs(operation.weight), bias=np.abs(operation.bias.astype(np.int64)))
+        terms, units = accumulate(magnitudes, [np.abs(centred[0])]), np.abs(accumulator)
     else:
         terms = units = np.abs(accumulator)
     size = terms * ratio + abs(requantize.zero_point) + 1
