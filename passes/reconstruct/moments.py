@@ -19,7 +19,7 @@ class Moments:
 
     gram:     H, the covariance of x: float64 (groups, k, k). cross: the covariance of t and x, (groups, rows, k).
     inputs:   the mean of x, (groups, k). outputs: the mean of t, (groups, rows).
-    variance: of t, (groups, rows). count: how many x were seen.
+    variance: of t, (groups, rows). count: how many x were seen, or their weight.
     """
 
     gram: Reals
@@ -27,7 +27,7 @@ class Moments:
     inputs: Reals
     outputs: Reals
     variance: Reals
-    count: int
+    count: float
 
     def __add__(self, other: Moments) -> Moments:
         """The moments of what either has seen (Chan, Golub and LeVeque 1983, equation 2.1)."""
@@ -71,21 +71,27 @@ class StreamingMoments:
         self._variance: Reals = np.zeros(())
         self._x: Reals = np.zeros(())
         self._t: Reals = np.zeros(())
-        self._count = 0
+        self._count = 0.0
 
-    def add(self, x: FloatArray, t: FloatArray) -> None:
-        """Take in x (groups, n, k), which is overwritten, and t (groups, n, rows)."""
+    def add(self, x: FloatArray, t: FloatArray, weight: FloatArray | None = None) -> None:
+        """Take in x (groups, n, k), which is overwritten, and t (groups, n, rows), each of the n by its weight."""
         if self._shift is None:
             self._shift = x.mean(axis=1, keepdims=True), t.mean(axis=1, keepdims=True)
         np.subtract(x, self._shift[0], out=x)
         t = t - self._shift[1]
+        if weight is not None:
+            root = np.sqrt(weight)[:, None]
+            x *= root
+            t *= root
+        else:
+            root = np.ones((x.shape[1], 1), np.float32)
         # A product of a matrix with its own transpose takes half the work; numpy sees it in two dimensions only.
         self._gram = self._gram + (np.matmul(x.transpose(0, 2, 1), x) if len(x) > 1 else (x[0].T @ x[0])[None])
         self._cross = self._cross + np.matmul(t.transpose(0, 2, 1), x)
         self._variance = self._variance + np.einsum("gnr,gnr->gr", t, t)
-        self._x = self._x + x.sum(axis=1)
-        self._t = self._t + t.sum(axis=1)
-        self._count += x.shape[1]
+        self._x = self._x + np.matmul(root.T, x)[:, 0]
+        self._t = self._t + np.matmul(root.T, t)[:, 0]
+        self._count += float(np.vdot(root, root))
 
     def result(self) -> Moments:
         """The moments of all that was taken in."""

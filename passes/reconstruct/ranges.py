@@ -57,6 +57,14 @@ def _like(old: Format, lowest: float, highest: float) -> Format:
     return affine(lowest, highest, old.type) if old.zero_point else symmetric(max(-lowest, highest), old.type)
 
 
+def alike(batches: Sequence[FloatArray]) -> list[FloatArray]:
+    """What each sample must count by, so that all count the same: over its power, the mean of all samples' powers."""
+    powers = [np.sum(batch.reshape(len(batch), -1) ** 2, axis=1) for batch in batches]
+    loudest = max(float(power.max()) for power in powers) or 1.0
+    mean = float(np.mean(np.concatenate(powers)))
+    return [(mean / np.maximum(power, QUIET * loudest)).astype(np.float32) for power in powers]
+
+
 def squared(made: Sequence[FloatArray], wanted: Sequence[FloatArray]) -> Error:
     """The squared error of rounding what the quantized network made, against what the float network has.
 
@@ -65,9 +73,7 @@ def squared(made: Sequence[FloatArray], wanted: Sequence[FloatArray]) -> Error:
 
     made, wanted: batches (n, channels, positions).
     """
-    powers = [np.einsum("ncp,ncp->n", batch, batch) for batch in wanted]
-    floor = max(float(power.max()) for power in powers) * QUIET or 1.0
-    weights = [1 / np.maximum(power, floor) for power in powers]
+    weights = alike(wanted)
     count = sum(float(weight.sum()) * batch.shape[2] for weight, batch in zip(weights, wanted, strict=True))
 
     def error(chosen: Format) -> float:
@@ -90,14 +96,16 @@ def residual(graph: Graph, readers: Sequence[Node], x: Sequence[FloatArray]) -> 
     tasks = []
     for node in readers:
         session = fragment(graph, [node], [node.output], threads=1)
-        tasks.append((node, [session.run({node.operand(0).name: batch})[node.output.name] for batch in x]))
+        outputs = [session.run({node.operand(0).name: batch})[node.output.name] for batch in x]
+        tasks.append((node, outputs, alike(outputs)))
 
     def error(chosen: Format) -> float:
         lost = 0.0
-        for node, wanted in tasks:
+        for node, wanted, weights in tasks:
             moments = StreamingMoments()
-            for batch, outputs in zip(x, wanted, strict=True):
-                moments.add(patches(node, on_grid(to_integers(batch, chosen), chosen)), outputs_by_group(node, outputs))
+            for batch, outputs, weight in zip(x, wanted, weights, strict=True):
+                rows = patches(node, on_grid(to_integers(batch, chosen), chosen))
+                moments.add(rows, outputs_by_group(node, outputs), np.repeat(weight, rows.shape[1] // len(weight)))
             seen = moments.result()
             unit = float(np.mean(np.diagonal(seen.gram, axis1=1, axis2=2))) or 1.0
             system = seen.gram + RIDGE * unit * np.eye(seen.gram.shape[-1])
