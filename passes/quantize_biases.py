@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -51,7 +51,7 @@ class QuantizeBiases(Pass):
         input_scale = module.plan[node.operand(0).name].scale[0]
         needed = np.abs(bias.constant.astype(np.float64).ravel()) / input_scale / LARGEST_BIAS
         scales = np.maximum(weight.scale, needed if weight.is_per_channel else needed.max())
-        fitting = Format(weight.type, tuple(np.atleast_1d(scales)), axis=weight.axis)
+        fitting = replace(weight, scale=tuple(np.atleast_1d(scales)))
         products = tuple(input_scale * scale for scale in fitting.scale)
         # Along a bias' last axis: a Gemm's is a vector, a MatMul's Add may have axes of 1 in front.
         axis = bias.constant.ndim - 1 if weight.is_per_channel else None

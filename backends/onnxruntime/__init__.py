@@ -1,11 +1,13 @@
 """ONNX Runtime: a QDQ graph that its integer kernels run.
 
 The model is standard ONNX (opset 21, or 25 for weights of 2 bits): QuantizeLinear and DequantizeLinear around float
-ops, weights in the narrowest type that holds them (`weights` says which), int32 biases. Its requantization is in float32 and rounds half to even, so it may differ from the integer graph by one
-step where a result falls on a tie or within rounding error of one.
+ops, weights in the narrowest type that holds them (`weights` says which), int32 biases. Its requantization is in
+float32 and rounds half to even, so it may differ from the integer graph by one step where a result falls on a tie or
+within rounding error of one.
 
-Activations are uint8, and weights int8 when they run, whatever types the formats name, since that is what ORT runs
-best on x86. Beside it, on a processor with VNNI, convolutional networks of six shapes took this much time (ORT 1.31, one thread):
+Activations are uint8, and weights int8 as they run, whatever types the formats name, since that is what ORT runs best
+on x86. Beside it, on a processor with VNNI, convolutional networks of six shapes took this much time (ORT 1.31, one
+thread):
 
     uint8 activations, int8 weights      1
     uint8 activations, uint8 weights     1.3 to 2.3

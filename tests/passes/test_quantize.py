@@ -225,3 +225,45 @@ def test_a_bound_per_channel_is_rounded_to_the_grid_once(x: Array, caps: list[fl
         np.testing.assert_array_equal(conv.requantize.caps, np.reshape(on_grid, (2, 1, 1)))
     integers = run(graph, {"x": graph.values["x"].format.quantize(x)}, keep=True)["k"]
     assert integers.max(axis=(0, 2, 3)).tolist() == on_grid
+
+
+@pytest.mark.parametrize("largest_bias", [1.0, 1e6])
+@pytest.mark.parametrize(
+    ("weights", "bits"),
+    [
+        ("bits=2", 2),
+        ("format=ternary", 2),
+        ("bits=2,format=codebook", 2),
+        ("bits=4,format=codebook", 4),
+        ("bits=4,format=powers", 4),
+        ("format=power-sums", 7),
+        ("format=e2m1", 4),
+        ("format=e4m3", 8),
+        ("bits=4,group=4", 4),
+    ],
+)
+def test_integers_stay_on_the_grid_that_was_chosen(x: Array, weights: str, bits: int, largest_bias: float) -> None:
+    random = np.random.default_rng(1)
+    constants = {
+        "w": random.normal(size=(3, 4, 3, 3)).astype(np.float32),
+        "b": np.array([0.0, 1.0, largest_bias], np.float32),
+        "v": random.normal(size=(3, 5)).astype(np.float32),
+        "c": np.array([0.0, 1.0, largest_bias, -1.0, 0.5], np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["m"], name="conv"),
+        helper.make_node("GlobalAveragePool", ["m"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "v"], ["r"], name="product"),
+        helper.make_node("Add", ["r", "c"], ["y"]),
+    ]
+    target = Target("test", "none", weight_bits=tuple(range(2, 9)))
+    passes = f"quantize-weights{{{weights}}},quantize-activations{{observer=min-max}},quantize-biases,integerize"
+    graph = planned(model(nodes, [4, 6, 6], constants), x, passes, target).require_integer()
+    layers = [operation for operation in graph if isinstance(operation, Conv | Linear)]
+    assert len(layers) == 2
+    for layer in layers:
+        grid = layer.weight_format.grid
+        assert grid is not None
+        assert layer.weight_format.bits == bits
+        assert grid.holds(layer.weight.reshape(len(layer.weight), -1))
