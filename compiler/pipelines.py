@@ -33,7 +33,7 @@ NORMALISE = ",".join(
 EFFORTS = ("fast", "default", "best")
 """How much time goes into accuracy: a second or two; some seconds; as long as it pays."""
 
-SOLVERS = {"default": "gptq", "best": "polished"}
+SOLVERS = {"default": "polished", "best": "thorough"}
 """Of learned rounding, by effort."""
 
 WIDE = 8

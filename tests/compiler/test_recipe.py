@@ -52,13 +52,13 @@ WIDE_TARGET = Target(
 @pytest.mark.parametrize(
     ("recipe", "expected"),
     [
-        (Recipe(weights=4), "reconstruct{solver=gptq}"),
-        (Recipe(weights=4, effort="best"), "reconstruct{solver=polished}"),
+        (Recipe(weights=4), "reconstruct{solver=polished}"),
+        (Recipe(weights=4, effort="best"), "reconstruct{solver=thorough}"),
         (Recipe(weights=4, effort="fast"), "correct-biases"),
         (Recipe(weights=4, data_free=True), "correct-biases"),
-        (Recipe(activations=4), "reconstruct{solver=gptq}"),
+        (Recipe(activations=4), "reconstruct{solver=polished}"),
         (Recipe(weights=8, granularity="tensor"), "equalize"),
-        (Recipe(weights=4, scales="power-of-two"), "reconstruct{solver=gptq,scales=power-of-two}"),
+        (Recipe(weights=4, scales="power-of-two"), "reconstruct{solver=polished,scales=power-of-two}"),
         (Recipe(weights="codebook16"), "quantize-weights{bits=4,granularity=channel,format=codebook}"),
         (Recipe(weights="e3m2"), "quantize-weights{bits=6,granularity=channel,format=e3m2}"),
         (Recipe(weights=4, granularity="group=16"), "quantize-weights{bits=4,granularity=channel,group=16}"),
