@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from bitsmith.ir.linear import LINEAR, bias_value, weight_value
 from bitsmith.ir.sharing import format_groups
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
-from bitsmith.passes.reconstruct.moments import FloatArray, Moments, StreamingMoments
+from bitsmith.passes.reconstruct.moments import FloatArray, Moments, Reals, StreamingMoments
 from bitsmith.passes.reconstruct.ranges import least, residual, squared
 from bitsmith.passes.reconstruct.resolve import resolve
 from bitsmith.passes.reconstruct.side_by_side import SideBySide
@@ -31,6 +31,9 @@ from bitsmith.passes.rounding.layer import outputs_by_group, put_rows, rows_of
 
 NARROW = 7
 """Activations of at most so many bits have their range chosen here; 8 bits lose little in any range that fits."""
+
+MOST_GAIN = 2.0
+"""Of a channel, by which it is retuned: one that lost more than that is mostly noise."""
 
 PART = 8 << 20
 """Bytes of patches made at a time, unless those of one sample take more: they fit in a processor's cache."""
@@ -65,6 +68,9 @@ class Reconstruct(Pass):
     samples: how many of the calibration data are used, at most.
     resolve: whether to solve for a target weight, or to take the float one.
     ranges:  whether to choose ranges of activations of at most 7 bits anew.
+    retune:  whether to scale each channel so that the variance of its outputs is what it was, too: what re-estimating
+             the statistics of batch normalisations after rounding does where they are folded (Hubara et al. 2020,
+             arXiv:2006.10518, section 3.4). It trades squared error for contrast; weights with free scales per channel.
     scales:  free, or power-of-two, of all that is chosen here.
     """
 
@@ -76,6 +82,7 @@ class Reconstruct(Pass):
     samples: int = 512
     resolve: bool = True
     ranges: bool = True
+    retune: bool = False
     scales: str = "free"
 
     def run(self, module: Module) -> Changes:
@@ -192,8 +199,12 @@ class _Run:
             damping=self._options.damping,
             power_of_two=self._power_of_two,
         )
-        rounded = found.rounded
-        module.plan = module.plan.with_formats({weight.name: found.format})
+        chosen, rounded = found.format, found.rounded
+        if self._options.retune and chosen.is_per_channel and not self._power_of_two:
+            gain = _retuning(moments, rounded)
+            chosen = replace(chosen, scale=tuple(np.array(chosen.scale) * gain.ravel()))
+            rounded = rounded * gain[:, :, None]
+        module.plan = module.plan.with_formats({weight.name: chosen})
         put_rows(node, rounded)
         if bias is not None or node.op != "MatMul":
             means = moments.outputs - np.einsum("grk,gk->gr", rounded, moments.inputs)
@@ -257,6 +268,13 @@ class _Run:
                     )
 
 
+def _retuning(moments: Moments, rounded: Reals) -> Reals:
+    """By how much each channel's outputs fall short of their wanted standard deviation: (groups, rows)."""
+    variance = np.einsum("grk,grk->gr", rounded @ moments.gram, rounded)
+    gain = np.sqrt(moments.variance / np.where(variance > 0, variance, np.inf))
+    return np.asarray(np.where(gain > 0, np.clip(gain, 1 / MOST_GAIN, MOST_GAIN), 1.0))
+
+
 def _add(moments: StreamingMoments, node: Node, inputs: FloatArray, target: FloatArray) -> None:
     at_once = max(1, PART // patch_bytes(node))
     for start in range(0, len(inputs), at_once):
@@ -280,4 +298,5 @@ def _stride(samples: int, value: Value) -> int:
 
 def _thinned(batch: FloatArray, stride: int) -> FloatArray:
     """Some positions of (n, channels, ...), as (n, channels, positions)."""
-    return np.ascontiguousarray(batch.reshape(*batch.shape[:2], -1)[:, :, ::stride])
+    channels = batch.shape[1] if batch.ndim > 1 else 1
+    return np.ascontiguousarray(batch.reshape(len(batch), channels, -1)[:, :, ::stride])

@@ -82,7 +82,7 @@ def squared(made: Sequence[FloatArray], wanted: Sequence[FloatArray]) -> Error:
             off = on_grid(to_integers(ours, chosen), chosen) - theirs
             total += float(weight @ np.einsum("ncp,ncp->n", off, off))
             means += weight @ off.sum(axis=2)
-        return total - float(means @ means) / count
+        return float(total - means @ means / count)
 
     return error
 

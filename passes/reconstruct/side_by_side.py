@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from bitsmith.ir.graph import Graph, Value
 from bitsmith.passes.reconstruct.steps import Step
 
 FloatArray = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 Batch = dict[str, FloatArray]
 
 MEMORY = 192 << 20
@@ -76,7 +78,7 @@ class SideBySide:
         for batch in self.rounded(*(value.name for value in step.reads)):
             yield session.run(batch)[step.output.name]
 
-    def held(self, batches: Iterable[FloatArray]) -> Spool:
+    def held(self, batches: Iterable[Array]) -> Spool:
         """The batches, to be read several times; the caller closes it."""
         kept = Spool(self._room)
         for batch in batches:

@@ -153,6 +153,20 @@ def test_the_float_network_is_the_one_that_came() -> None:
     np.testing.assert_allclose(found, run(model, x=x)[0], atol=0.1)
 
 
+def test_retuned_channels_vary_as_much_as_they_did() -> None:
+    """The outputs of a first layer, whose inputs are almost exact, have the standard deviation of the float ones."""
+    sketch = Sketch(x=("N", 4, 6, 6))
+    sketch_model = sketch.model(sketch.add("Conv", "x", normal(8, 4, 3, 3), normal(8, seed=1)))
+    x = normal(SAMPLES, 4, 6, 6, seed=2)
+    spread = []
+    for retune in ("false", "true"):
+        learned, _ = after(sketch_model, x, f"reconstruct{{retune={retune},solver=nearest}},", weights=4)
+        (name,) = [value.name for value in learned.graph.outputs]
+        found = Session(learned.graph).run({"x": x})[name].std(axis=(0, 2, 3))
+        spread.append(np.abs(found / run(sketch_model, x=x)[0].std(axis=(0, 2, 3)) - 1).max())
+    assert spread[1] < 0.003 < spread[0]
+
+
 def test_the_same_seed_gives_the_same_integers() -> None:
     model, x = network()
     first, second = (after(model, x, "reconstruct,")[0].require_integer() for _ in range(2))
