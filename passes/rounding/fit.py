@@ -157,8 +157,12 @@ class _Search:
         )
         solutions = [(many, many.nearest())]
         if self.solver != "nearest":
-            solved = many, SOLVERS[self.solver](many)
-            solutions.append(self._refit(*solved) if self.chosen.bits <= FEW_BITS else self._rescaled(*solved))
+            if self.chosen.bits <= FEW_BITS:
+                # Refits begin with a descent, which is all that polishing is.
+                first = "gptq" if self.solver == "polished" else self.solver
+                solutions.append(self._refit(many, SOLVERS[first](many)))
+            else:
+                solutions.append(self._rescaled(many, SOLVERS[self.solver](many)))
         return self._best(solutions)
 
     def _refit(self, many: Rounding, integers: Reals) -> tuple[Rounding, Reals]:
