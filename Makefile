@@ -60,8 +60,10 @@ types: $(VENV)/.installed-test ## Check types
 unit: $(VENV)/.installed-test ## Run the tests
 	$(BIN)/pytest -n $(JOBS) $(PYTEST)
 
-bench: $(VENV)/.installed-test ## Run the benchmarks: minutes, and the machine to themselves
-	$(BIN)/python -m tests.benchmarks.accuracy
+bench: $(VENV)/.installed-test ## Run the benchmarks: hours, and the machine to themselves
+	$(BIN)/python -m tests.benchmarks.accuracy --write build/accuracy.md
+	$(BIN)/python -m tests.benchmarks.equality
+	$(BIN)/python -m tests.benchmarks.data_free
 	$(BIN)/python -m tests.benchmarks.against_onnxruntime
 	$(BIN)/python -m tests.benchmarks.calibration_memory
 	$(BIN)/python -m tests.benchmarks.calibration_speed
