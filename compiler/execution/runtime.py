@@ -28,7 +28,7 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 
 
 def session_options(threads: int = 0) -> Any:
-    """Options of every session: silent, the same results each time, memory kept from one run to the next.
+    """Options of every session: silent, the same results each time, memory given back after each run.
 
     threads: how many compute one operator; 0 for one per core.
     """
@@ -36,9 +36,9 @@ def session_options(threads: int = 0) -> Any:
     options.log_severity_level = SILENT
     options.intra_op_num_threads = threads
     options.use_deterministic_compute = True
-    # What is kept is the largest batch's, so memory stays where the first batch put it; without the arena each
-    # run asks the system for zeroed pages again, which costs a third of the time of a small model.
-    options.enable_cpu_mem_arena = True
+    # An arena keeps all that the largest batch took, for each session apart: half the peak of a compile, for no time
+    # that could be measured.
+    options.enable_cpu_mem_arena = False
     # Between two runs the threads that wait by spinning would take the processor from whoever works on the results.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.dataset import Dataset
+from bitsmith.execution.observe import fitting_batch
 from bitsmith.execution.runtime import Session
 from bitsmith.ir.formats import Format
+from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Graph, Value
 from bitsmith.progress import Progress, silent
 
@@ -66,9 +68,10 @@ def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _outputs(graph: Graph, data: Dataset) -> dict[str, npt.NDArray[np.float32]]:
-    """The outputs over all of `data`, by one session at a time: each keeps the memory of its largest batch."""
+    """The outputs over all of `data`."""
     session = Session(graph, _logits(graph))
-    parts = [session.run(batch) for batch in data.batches(BATCH)]
+    batch_size = fitting_batch(materialised(graph), BATCH)
+    parts = [session.run(batch) for batch in data.batches(batch_size)]
     return {name: np.concatenate([part[name] for part in parts]) for name in session.outputs}
 
 
