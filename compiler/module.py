@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError
+from bitsmith.ir.allocation import Allocation
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
@@ -31,6 +32,7 @@ class Module:
     made_up:     DISTILLED or NOISE where no one measured the calibration samples; else None.
     seed:        of everything that draws random numbers.
     progress:    told how far a long piece of work is.
+    allocation:  bits of single weights and activations, which go before the options of the passes that quantize.
     statistics, plan, integer: None until a pass makes them; `require_...` says which pass is missing.
     """
 
@@ -43,6 +45,7 @@ class Module:
     batch_norms: BatchNorms | None = None
     made_up: str | None = None
     statistics: Statistics | None = None
+    allocation: Allocation | None = None
     plan: Plan = field(default_factory=Plan)
     integer: IntegerGraph | None = None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bitsmith import registry
 from bitsmith.errors import PipelineError
 from bitsmith.execution.simulate import divergences
 from bitsmith.ir.formats import Format, IntegerType, affine, symmetric, to_power_of_two
@@ -30,7 +32,8 @@ class QuantizeActivations(Pass):
     zero point 0, and are unsigned where no sample was negative, so that no half of the grid lies idle.
     Constant operands of Add, Mul and Concat are values like any other.
 
-    bits:      of every activation but the graph's inputs and outputs.
+    bits:      of every activation but the graph's inputs and outputs. The module's allocation goes before both: what
+               it names has its bits, and so has all that shares a format with it.
     edges:     bits of the graph's inputs and outputs, and of what shares a format with them; 0 for 8, or `bits` where
                that is more: few bits there cost far more than anywhere else, and little is gained.
     observer:  how the range is chosen: min-max, percentile, mse or kl; or auto, which tries the first three on some
@@ -50,7 +53,8 @@ class QuantizeActivations(Pass):
     scales: str = "free"
 
     def run(self, module: Module) -> Changes:
-        for bits in (self.bits, self.edges or self.bits):
+        allocated = {} if module.allocation is None else module.allocation.activations
+        for bits in dict.fromkeys((self.bits, self.edges or self.bits, *allocated.values())):
             if bits not in module.target.activation_bits:
                 raise PipelineError(
                     f"{bits}-bit activations",
@@ -84,8 +88,12 @@ class QuantizeActivations(Pass):
         """The format of every activation and constant operand, with ranges by one observer."""
         formats: dict[str, Format] = {}
         values = [*materialised(module.graph), *constant_operands(module.graph)]
+        allocated = {} if module.allocation is None else module.allocation.activations
+        _require_known(allocated, values)
         for group in format_groups(module.graph, values):
-            bits = self._edge_bits(module) if any(_is_edge(one) for one in group) else self.bits
+            bits = _allocated(allocated, group)
+            if bits is None:
+                bits = self._edge_bits(module) if any(_is_edge(one) for one in group) else self.bits
             ranges = [self._range(module, value, observer, bits) for value in group]
             chosen = self._format(min(low for low, _ in ranges), max(high for _, high in ranges), bits, module)
             formats.update({value.name: chosen for value in group})
@@ -111,6 +119,28 @@ class QuantizeActivations(Pass):
 
     def _is_symmetric(self, module: Module) -> bool:
         return self.symmetric or module.target.symmetric_activations
+
+
+def _require_known(allocated: Mapping[str, int], values: list[Value]) -> None:
+    """Refuse an allocation for activations that do not exist as integer tensors."""
+    names = [value.name for value in values]
+    for name in allocated:
+        if name not in names:
+            raise PipelineError(
+                f"there is no activation {name}", where="allocation, activations", fix=registry.suggest(name, names)
+            )
+
+
+def _allocated(allocated: Mapping[str, int], group: list[Value]) -> int | None:
+    """The bits that an allocation has for values that share a format; None where it names none of them."""
+    found = {value.name: allocated[value.name] for value in group if value.name in allocated}
+    if len(set(found.values())) > 1:
+        raise PipelineError(
+            f"{' and '.join(f'{name} ({bits} bits)' for name, bits in found.items())} share one format",
+            where="allocation, activations",
+            fix="Give them the same bits.",
+        )
+    return next(iter(found.values()), None)
 
 
 def _is_edge(value: Value) -> bool:

@@ -61,7 +61,7 @@ class QuantizeWeights(Pass):
     that loses least to rounding and clipping together, by squared error over the weights (Banner et al. 2018,
     arXiv:1810.05723). With 2 bits each channel's grid is -2..1 or -1..2, whichever suits it.
 
-    bits:        of every weight.
+    bits:        of every weight, but for those that the module's allocation names: they are integers of its bits.
     granularity: channel or tensor.
     format:      int, or a grid of some integers only: ternary, codebook (2^bits entries), powers, power-sums, and the
                  minifloats e4m3, e5m2, e3m2, e2m3 and e2m1 (see compiler/ir/grids.py).
@@ -80,11 +80,18 @@ class QuantizeWeights(Pass):
     def run(self, module: Module) -> Changes:
         self._check(module)
         changes = Changes()
-        for node in module.graph.nodes(*LINEAR):
+        allocated = {} if module.allocation is None else module.allocation.weights
+        nodes = module.graph.nodes(*LINEAR)
+        _require_known(allocated, nodes)
+        for node in nodes:
             weight = weight_value(node)
             if weight.constant is None:
                 raise PipelineError("a weight that is not constant", where=node.where)
-            module.plan = module.plan.with_formats({weight.name: self._chosen(node)})
+            options = self
+            if weight.name in allocated:
+                options = replace(self, bits=allocated[weight.name], format=INTEGERS)
+                options._check(module)
+            module.plan = module.plan.with_formats({weight.name: options._chosen(node)})
             changes.change(node)
         return changes
 
@@ -149,3 +156,13 @@ class QuantizeWeights(Pass):
         if self.group:
             return Grouped(self.bits, self.group, ((1,) * -(-inputs // self.group),) * channels)
         return offset(self.bits, (False,) * channels)
+
+
+def _require_known(allocated: Mapping[str, int], nodes: list[Node]) -> None:
+    """Refuse an allocation for weights that the model does not have."""
+    names = [weight_value(node).name for node in nodes]
+    for name in allocated:
+        if name not in names:
+            raise PipelineError(
+                f"there is no weight {name}", where="allocation, weights", fix=registry.suggest(name, names)
+            )

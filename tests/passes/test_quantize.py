@@ -13,6 +13,7 @@ from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError, UnsupportedError
 from bitsmith.execution.interpreter import run
 from bitsmith.importing.load import load_graph
+from bitsmith.ir.allocation import Allocation
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.integer import Concat, Conv, IntegerGraph, Linear, Table
 from bitsmith.manager import Pipeline
@@ -267,3 +268,48 @@ def test_integers_stay_on_the_grid_that_was_chosen(x: Array, weights: str, bits:
         assert grid is not None
         assert layer.weight_format.bits == bits
         assert grid.holds(layer.weight.reshape(len(layer.weight), -1))
+
+
+TWO_CONVS = [
+    helper.make_node("Conv", ["x", "w", "b"], ["c"], name="first"),
+    helper.make_node("MaxPool", ["c"], ["m"], name="pool", kernel_shape=[2, 2]),
+    helper.make_node("Conv", ["m", "v", "b"], ["y"], name="second"),
+]
+NARROW = Target("test", "none", weight_bits=(8, 4, 2), activation_bits=(8, 4))
+
+
+def allocated(x: Array, allocation: Allocation, passes: str = "quantize-weights,quantize-activations") -> Module:
+    constants = {"w": np.ones((4, 4, 1, 1), np.float32), "v": np.ones((4, 4, 3, 3), np.float32), "b": np.zeros(4)}
+    made = model(TWO_CONVS, [4, 6, 6], {name: array.astype(np.float32) for name, array in constants.items()})
+    module = Module(load_graph(made), NARROW, Dataset.from_arrays({"x": x}), allocation=allocation)
+    Pipeline.parse(f"{NORMALISE},calibrate,{passes},quantize-biases,integerize").run(module)
+    return module
+
+
+def test_an_allocation_goes_before_the_options_of_the_passes(x: Array) -> None:
+    plan = allocated(x, Allocation({"v": 2}, {"c": 4})).plan
+    assert {name: plan[name].bits for name in ("w", "v", "x", "c", "m", "y")} == {
+        "w": 8,
+        "v": 2,
+        "x": 8,
+        "c": 4,
+        "m": 4,
+        "y": 8,
+    }
+    plan = allocated(x, Allocation({"v": 4}), "quantize-weights{bits=2},quantize-activations{bits=4,edges=4}").plan
+    assert [plan[name].bits for name in ("w", "v", "x", "c")] == [2, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("allocation", "complaint"),
+    [
+        (Allocation({"u": 4}), "there is no weight u. Known: v, w."),
+        (Allocation({}, {"d": 4}), "there is no activation d"),
+        (Allocation({"w": 3}), "3-bit weights"),
+        (Allocation({}, {"c": 2}), "2-bit activations"),
+        (Allocation({}, {"c": 8, "m": 4}), r"c \(8 bits\) and m \(4 bits\) share one format"),
+    ],
+)
+def test_an_allocation_that_does_not_fit_the_model_is_refused(x: Array, allocation: Allocation, complaint: str) -> None:
+    with pytest.raises(PipelineError, match=complaint):
+        allocated(x, allocation)
