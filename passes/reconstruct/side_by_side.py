@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from bitsmith.dataset import Dataset
 from bitsmith.execution.fragment import fragment
-from bitsmith.execution.observe import fitting_batch
 from bitsmith.execution.spool import Room, Spool
 from bitsmith.ir.formats import Format, IntegerArray, Plan
 from bitsmith.ir.graph import Graph, Value
@@ -21,10 +20,12 @@ FloatArray = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
 Batch = dict[str, FloatArray]
 
-MEMORY = 192 << 20
+MEMORY = 128 << 20
 """Bytes of activations in memory; what exceeds them waits on disk."""
 
 LARGEST_BATCH = 16
+LARGEST_ELEMENTS = 1 << 21
+"""Of the largest activation of a batch: a step has several of its size at hand."""
 
 
 class SideBySide:
@@ -39,9 +40,8 @@ class SideBySide:
         self._real: dict[str, Spool] = {value.name: Spool(self._room) for value in graph.inputs}
         self._rounded: dict[str, Spool] = {}
         self.samples = len(data)
-        activations = [value for value in graph.values() if value.constant is None]
-        largest = max(activations, key=lambda value: math.prod(value.sample_shape))
-        for batch in data.batches(fitting_batch([largest], LARGEST_BATCH)):
+        largest = max(math.prod(value.sample_shape) for value in graph.values() if value.constant is None)
+        for batch in data.batches(max(1, min(LARGEST_BATCH, LARGEST_ELEMENTS // largest))):
             for name, array in batch.items():
                 self._real[name].append(array)
 

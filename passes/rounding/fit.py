@@ -44,6 +44,9 @@ SMALLEST = float(np.finfo(np.float32).tiny) * 2**40
 REFITS = 3
 SWEEPS = 4
 
+AT_ONCE = 1 << 21
+"""Weights looked at together, copies for several scales among them: the search has a dozen arrays of that size."""
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -88,7 +91,8 @@ def fit(
         chosen = replace(chosen, grid=made, type=holding(made.lowest, made.highest))
     elif isinstance(grid, Grouped):
         chosen = _grouped(weight, diagonal, chosen, grid)
-    search = _Search(weight, gram, chosen, solver, damping, power_of_two)
+    unit = max(float(np.abs(weight).max()) / _reach(chosen), SMALLEST)
+    search = _Search(weight, gram, chosen, solver, damping, power_of_two, unit)
     if not (isinstance(chosen.grid, Codebook) and chosen.grid.kind == "offset"):
         integers, scale, _ = search.run(levels_of(chosen, weight.shape))
         return _fitted(chosen, integers, scale)
@@ -131,7 +135,10 @@ def _grouped(weight: Reals, importance: Reals, chosen: Format, grid: Grouped) ->
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """The search for a scale and integers under given levels."""
+    """The search for a scale and integers under given levels.
+
+    unit: the scale that covers the largest weight of the layer.
+    """
 
     weight: Reals
     gram: Reals
@@ -139,9 +146,18 @@ class _Search:
     solver: str
     damping: float
     power_of_two: bool
+    unit: float
 
     def run(self, levels: Levels) -> tuple[Reals, Reals, Reals]:
         """Integers (groups, rows, k), scales (groups, rows) and losses (groups, rows): the best that were found."""
+        groups, rows, inputs = self.weight.shape
+        at_once = max(1, AT_ONCE // (TRIED * groups * inputs)) if self.chosen.is_per_channel else rows
+        parts = [slice(first, first + at_once) for first in range(0, rows, at_once)]
+        found = [replace(self, weight=self.weight[:, part])._run(levels.rows(part)) for part in parts]
+        integers, scales, losses = (np.concatenate(one, axis=1) for one in zip(*found, strict=True))
+        return integers, scales, losses
+
+    def _run(self, levels: Levels) -> tuple[Reals, Reals, Reals]:
         gram = self.gram if self.gram.any() else np.broadcast_to(np.eye(self.gram.shape[-1]), self.gram.shape)
         problem = Rounding(self.weight, gram, np.ones(self.weight.shape[:2]), levels).damped(self.damping)
         scales = self._candidates()
@@ -181,7 +197,7 @@ class _Search:
             self._summed(many.products(integers, integers)),
         )
         better = np.where((wanted > 0) & (size > 0), wanted / np.where(size > 0, size, 1.0), many.scale)
-        unit = self._unit()
+        unit = self.unit
         # Between the best and the bounds the loss is a parabola: what was inside them stays no worse.
         return many.scaled(np.clip(better, FLOOR * unit, CEILING * unit)), integers
 
@@ -207,32 +223,29 @@ class _Search:
         largest = np.abs(self.weight).max(axis=2)
         if not self.chosen.is_per_channel:
             largest = np.full_like(largest, largest.max())
-        covering = np.maximum(largest / self._reach(), FLOOR * self._unit())
+        covering = np.maximum(largest / _reach(self.chosen), FLOOR * self.unit)
         if self.power_of_two:
             exponents = np.ceil(np.log2(covering))
             powers: Reals = np.exp2(exponents + np.arange(-OCTAVES, 1)[:, None, None])
             return powers
         parts = np.append(np.linspace(NARROWEST.get(self.chosen.bits, 0.7), 1.0, CANDIDATES), WIDEST)
-        scales: Reals = np.maximum(parts[:, None, None] * covering, FLOOR * self._unit())
+        scales: Reals = np.maximum(parts[:, None, None] * covering, FLOOR * self.unit)
         return scales
-
-    def _reach(self) -> float:
-        """The integer that max|w| falls on where nothing is clipped."""
-        grid = self.chosen.grid
-        if grid is None:
-            return float(self.chosen.type.highest)
-        is_offset = isinstance(grid, Codebook) and grid.kind == "offset"
-        return float((1 << (grid.bits - 1)) - 1) if is_offset else float(grid.highest)
-
-    def _unit(self) -> float:
-        """The scale that covers the largest weight of the layer."""
-        return max(float(np.abs(self.weight).max()) / self._reach(), SMALLEST)
 
     def _shared(self, losses: Reals) -> Reals:
         """What scales are judged by, of losses (n, groups, rows): those of each row, or of all that share one."""
         if self.chosen.is_per_channel:
             return losses
         return np.broadcast_to(losses.sum(axis=(1, 2), keepdims=True), losses.shape)
+
+
+def _reach(chosen: Format) -> float:
+    """The integer that max|w| falls on where nothing is clipped."""
+    grid = chosen.grid
+    if grid is None:
+        return float(chosen.type.highest)
+    is_offset = isinstance(grid, Codebook) and grid.kind == "offset"
+    return float((1 << (grid.bits - 1)) - 1) if is_offset else float(grid.highest)
 
 
 def _fitted(chosen: Format, integers: Reals, scale: Reals) -> Fit:

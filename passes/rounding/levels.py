@@ -30,6 +30,9 @@ class Levels(Protocol):
     def repeated(self, times: int) -> Levels:
         """The levels of `times` copies of the rows, copy by copy."""
 
+    def rows(self, part: slice) -> Levels:
+        """The levels of some of the rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Interval:
@@ -49,6 +52,11 @@ class Interval:
 
     def repeated(self, times: int) -> Interval:
         return Interval(_repeated(self.lowest, times), _repeated(self.highest, times))
+
+    def rows(self, part: slice) -> Interval:
+        if self.lowest.ndim == 0:
+            return self
+        return Interval(self.lowest[:, part], self.highest[:, part])
 
     def _ends(self, steps: Reals) -> tuple[Reals, Reals]:
         if steps.ndim == 2 or self.lowest.ndim == 0:
@@ -73,6 +81,9 @@ class Listed:
     def repeated(self, times: int) -> Listed:
         return self
 
+    def rows(self, part: slice) -> Listed:
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class Multiples:
@@ -91,6 +102,9 @@ class Multiples:
 
     def repeated(self, times: int) -> Multiples:
         return Multiples(np.tile(self.multiplier, (1, times, 1)), self.code)
+
+    def rows(self, part: slice) -> Multiples:
+        return Multiples(self.multiplier[:, part], self.code)
 
 
 def levels_of(chosen: Format, shape: tuple[int, int, int]) -> Levels:

@@ -71,3 +71,7 @@ class Rounding:
     def scaled(self, scale: Reals) -> Rounding:
         """The problem under another scale."""
         return replace(self, scale=scale)
+
+    def rows(self, part: slice) -> Rounding:
+        """The problem of some of the rows."""
+        return replace(self, weight=self.weight[:, part], scale=self.scale[:, part], levels=self.levels.rows(part))
