@@ -5,8 +5,8 @@ from __future__ import annotations
 from bitsmith.ir.fusion import group_output
 from bitsmith.ir.graph import Node
 from bitsmith.ir.integer import AveragePool
+from bitsmith.ir.pooling import window_of
 from bitsmith.passes.integerize.build import Build
-from bitsmith.passes.integerize.windows import window_of
 
 
 def lower_average_pool(build: Build, node: Node) -> None:

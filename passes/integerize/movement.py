@@ -9,8 +9,8 @@ import numpy as np
 from bitsmith.errors import InternalError
 from bitsmith.ir.graph import Node
 from bitsmith.ir.integer import Concat, MaxPool, Pad, Reshape, Resize, Slice, Transpose
+from bitsmith.ir.pooling import window_of
 from bitsmith.passes.integerize.build import Build
-from bitsmith.passes.integerize.windows import window_of
 
 
 def lower_reshape(build: Build, node: Node) -> None:

@@ -18,13 +18,13 @@ from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Node, Value
 from bitsmith.ir.linear import LINEAR, bias_value, weight_value
 from bitsmith.ir.sharing import format_groups
+from bitsmith.ir.steps import Step, steps
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.reconstruct.moments import FloatArray, Moments, Reals, StreamingMoments
 from bitsmith.passes.reconstruct.ranges import least, residual, squared
 from bitsmith.passes.reconstruct.resolve import resolve
 from bitsmith.passes.reconstruct.side_by_side import SideBySide
-from bitsmith.passes.reconstruct.steps import Step, steps
 from bitsmith.passes.rounding import SOLVERS
 from bitsmith.passes.rounding.fit import fit
 from bitsmith.passes.rounding.layer import outputs_by_group, put_rows, rows_of

@@ -14,7 +14,7 @@ from bitsmith.execution.fragment import fragment
 from bitsmith.execution.spool import Room, Spool
 from bitsmith.ir.formats import Format, IntegerArray, Plan
 from bitsmith.ir.graph import Graph, Value
-from bitsmith.passes.reconstruct.steps import Step
+from bitsmith.ir.steps import Step
 
 FloatArray = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
