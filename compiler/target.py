@@ -33,6 +33,9 @@ class Target:
     flash, ram:            bytes; None where the target sets no limit.
     weight_formats:        legal kinds of weights: `int`, and grids such as `ternary` (see ir/grids.py).
     cycles:                cycles of one multiply-accumulate by `weight bits x activation bits`, e.g. "8x8".
+    features:              of the instruction set that kernels are chosen by, e.g. "dsp"; the backend says which it knows.
+    toolchain:             prefix of the cross compiler's commands, e.g. "arm-none-eabi-"; empty for the host's own.
+    flags:                 of the compiler, that choose the core.
     """
 
     name: str
@@ -48,6 +51,9 @@ class Target:
     ram: int | None = None
     cycles: Mapping[str, float] = field(default_factory=dict)
     weight_formats: tuple[str, ...] = ("int",)
+    features: tuple[str, ...] = ()
+    toolchain: str = ""
+    flags: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """All fields, as a TOML file of the target would hold them."""
@@ -85,6 +91,9 @@ _READERS: dict[str, Reader] = {
     "flash": size,
     "ram": size,
     "cycles": _cycles,
+    "features": several(text, least=0),
+    "toolchain": text,
+    "flags": several(text, least=0),
 }
 
 

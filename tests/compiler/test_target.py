@@ -20,6 +20,9 @@ fused = ["Relu"]
 flash = "64KiB"
 ram = 32_768
 cycles = {"8x8" = 1.5, "4x8" = 2}
+features = ["dsp"]
+toolchain = "arm-none-eabi-"
+flags = ["-mcpu=cortex-m4"]
 """
 
 
@@ -43,6 +46,9 @@ def test_every_key_is_read(target_file: Path) -> None:
         64 * 1024,
         32768,
         {"8x8": 1.5, "4x8": 2.0},
+        features=("dsp",),
+        toolchain="arm-none-eabi-",
+        flags=("-mcpu=cortex-m4",),
     )
 
 
