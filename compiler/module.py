@@ -12,6 +12,7 @@ from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.ir.moments import BatchNorms
+from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.ir.statistics import Statistics
 from bitsmith.progress import Progress, silent
 from bitsmith.target import Target
@@ -33,6 +34,7 @@ class Module:
     seed:        of everything that draws random numbers.
     progress:    told how far a long piece of work is.
     allocation:  bits of single weights and activations, which go before the options of the passes that quantize.
+    sensitivity: what bits of each weight and activation are expected to cost; None until a pass measures it.
     statistics, plan, integer: None until a pass makes them; `require_...` says which pass is missing.
     """
 
@@ -46,6 +48,7 @@ class Module:
     made_up: str | None = None
     statistics: Statistics | None = None
     allocation: Allocation | None = None
+    sensitivity: Sensitivity | None = None
     plan: Plan = field(default_factory=Plan)
     integer: IntegerGraph | None = None
 
