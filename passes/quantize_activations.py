@@ -10,9 +10,8 @@ from bitsmith import registry
 from bitsmith.errors import PipelineError
 from bitsmith.execution.simulate import divergences
 from bitsmith.ir.formats import Format, IntegerType, affine, symmetric, to_power_of_two
-from bitsmith.ir.fusion import bias_of, materialised
-from bitsmith.ir.graph import Graph, Value
-from bitsmith.ir.sharing import format_groups
+from bitsmith.ir.graph import Value
+from bitsmith.ir.sharing import activation_groups, is_edge
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import NOISE, Module
 from bitsmith.observers import AUTO, CANDIDATES, choose_range
@@ -87,13 +86,13 @@ class QuantizeActivations(Pass):
     def _formats(self, module: Module, observer: str) -> dict[str, Format]:
         """The format of every activation and constant operand, with ranges by one observer."""
         formats: dict[str, Format] = {}
-        values = [*materialised(module.graph), *constant_operands(module.graph)]
+        groups = activation_groups(module.graph)
         allocated = {} if module.allocation is None else module.allocation.activations
-        _require_known(allocated, values)
-        for group in format_groups(module.graph, values):
+        _require_known(allocated, [value for group in groups for value in group])
+        for group in groups:
             bits = _allocated(allocated, group)
             if bits is None:
-                bits = self._edge_bits(module) if any(_is_edge(one) for one in group) else self.bits
+                bits = self._edge_bits(module) if any(is_edge(one) for one in group) else self.bits
             ranges = [self._range(module, value, observer, bits) for value in group]
             chosen = self._format(min(low for low, _ in ranges), max(high for _, high in ranges), bits, module)
             formats.update({value.name: chosen for value in group})
@@ -141,16 +140,3 @@ def _allocated(allocated: Mapping[str, int], group: list[Value]) -> int | None:
             fix="Give them the same bits.",
         )
     return next(iter(found.values()), None)
-
-
-def _is_edge(value: Value) -> bool:
-    """Whether a value is an input of the graph or becomes an output, be it by a Softmax that the host does."""
-    return value.is_input or value.is_output or any(reader.op == "Softmax" for reader in value.consumers)
-
-
-def constant_operands(graph: Graph) -> list[Value]:
-    """The constants that are read as values like any activation: not weights, biases or parameters."""
-    biases = {bias_of(node) for node in graph.nodes("MatMul")}
-    readers = [node for node in graph.nodes("Add", "Sub", "Mul", "Concat") if node not in biases]
-    operands = [operand for node in readers for operand in node.inputs if operand is not None]
-    return [operand for operand in operands if operand.constant is not None]

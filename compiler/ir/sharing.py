@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import networkx as nx
 
+from bitsmith.ir.fusion import bias_of, materialised
 from bitsmith.ir.graph import Graph, Value
 
 MOVES = frozenset({"Concat", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "Transpose"})
@@ -20,3 +21,21 @@ def format_groups(graph: Graph, values: list[Value]) -> list[list[Value]]:
         sharing.add_edges_from((operand, node.output) for operand in operands if operand in order)
     groups = [sorted(group, key=order.__getitem__) for group in nx.connected_components(sharing)]
     return sorted(groups, key=lambda group: order[group[0]])
+
+
+def activation_groups(graph: Graph) -> list[list[Value]]:
+    """All that needs the format of an activation, in groups of one format each: constant operands come last."""
+    return format_groups(graph, [*materialised(graph), *constant_operands(graph)])
+
+
+def constant_operands(graph: Graph) -> list[Value]:
+    """The constants that are read as values like any activation: not weights, biases or parameters."""
+    biases = {bias_of(node) for node in graph.nodes("MatMul")}
+    readers = [node for node in graph.nodes("Add", "Sub", "Mul", "Concat") if node not in biases]
+    operands = [operand for node in readers for operand in node.inputs if operand is not None]
+    return [operand for operand in operands if operand.constant is not None]
+
+
+def is_edge(value: Value) -> bool:
+    """Whether a value is an input of the graph or becomes an output, be it by a Softmax that the host does."""
+    return value.is_input or value.is_output or any(reader.op == "Softmax" for reader in value.consumers)
