@@ -32,7 +32,11 @@ class Target:
     fused:                 float ops that ride in the requantize step of the op before them.
     flash, ram:            bytes; None where the target sets no limit.
     weight_formats:        legal kinds of weights: `int`, and grids such as `ternary` (see ir/grids.py).
-    cycles:                cycles of one multiply-accumulate by `weight bits x activation bits`, e.g. "8x8".
+    cycles:                cycles of one multiply-accumulate by `weight bits x activation bits`, e.g. "8x8". Where there
+                           are any, a pair of widths that is not among them is one that the target cannot run.
+    code:                  bytes of flash that code takes beside the model's constants.
+    activation_storage:    widths that activations are held in, in memory, each in the next one that fits: [8, 16] for
+                           one or two bytes each. Empty where they are packed at whatever bits they have.
     features:              of the instruction set that kernels are chosen by, e.g. "dsp"; the backend says which it knows.
     toolchain:             prefix of the cross compiler's commands, e.g. "arm-none-eabi-"; empty for the host's own.
     flags:                 of the compiler, that choose the core.
@@ -51,6 +55,8 @@ class Target:
     ram: int | None = None
     cycles: Mapping[str, float] = field(default_factory=dict)
     weight_formats: tuple[str, ...] = ("int",)
+    code: int = 0
+    activation_storage: tuple[int, ...] = ()
     features: tuple[str, ...] = ()
     toolchain: str = ""
     flags: tuple[str, ...] = ()
@@ -91,6 +97,8 @@ _READERS: dict[str, Reader] = {
     "flash": size,
     "ram": size,
     "cycles": _cycles,
+    "code": integer(0),
+    "activation_storage": several(integer(1, 16)),
     "features": several(text, least=0),
     "toolchain": text,
     "flags": several(text, least=0),
