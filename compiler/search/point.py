@@ -1,0 +1,125 @@
+"""A point of a search: an allocation of bits, and once it has been compiled and evaluated, what that showed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from bitsmith.ir.allocation import Allocation
+
+UNIFORM, PROGRAM, SWAP = "uniform", "program", "swap"
+"""Where an allocation comes from: one width everywhere; the integer program under a budget; a swap of two widths."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An allocation that is worth measuring.
+
+    name:   of its folder. origin: UNIFORM, PROGRAM or SWAP.
+    bits:   the one width of a UNIFORM one, else None.
+    """
+
+    name: str
+    origin: str
+    allocation: Allocation
+    bits: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The same for the same allocation, wherever it comes from."""
+        return key_of(self.allocation)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` reads it."""
+        return {
+            "name": self.name,
+            "origin": self.origin,
+            "bits": self.bits,
+            "allocation": self.allocation.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Candidate:
+        """The candidate that `to_json` wrote."""
+        return cls(value["name"], value["origin"], Allocation.from_json(value["allocation"]), value["bits"])
+
+
+@dataclass(frozen=True)
+class Point:
+    """A candidate that was compiled and evaluated.
+
+    costs:     by name, what it costs: see compiler/allocation/budgets.py. Lower is better.
+    accuracy:  the metric of the search on the evaluation data; higher is better.
+    decibels:  signal-to-noise ratio of its outputs against the float model's on the same data; infinite for none.
+    seconds:   that compiling and evaluating took.
+    predicted: its loss as the integer program sees it.
+    outcomes:  for each sample whether its class was right, where the metric is one of classes; else empty.
+    """
+
+    candidate: Candidate
+    costs: Mapping[str, float]
+    accuracy: float
+    decibels: float
+    seconds: float
+    predicted: float
+    outcomes: tuple[bool, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "costs", MappingProxyType(dict(self.costs)))
+
+    @property
+    def name(self) -> str:
+        return self.candidate.name
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` reads it; an infinite ratio is null, outcomes are hexadecimal digits of packed bits."""
+        return {
+            **self.candidate.to_json(),
+            "costs": dict(self.costs),
+            "accuracy": self.accuracy,
+            "decibels": self.decibels if math.isfinite(self.decibels) else None,
+            "seconds": round(self.seconds, 3),
+            "predicted": self.predicted,
+            "samples": len(self.outcomes),
+            "outcomes": _packed(self.outcomes),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Point:
+        """The point that `to_json` wrote."""
+        return cls(
+            Candidate.from_json(value),
+            value["costs"],
+            value["accuracy"],
+            math.inf if value["decibels"] is None else value["decibels"],
+            value["seconds"],
+            value["predicted"],
+            _unpacked(value["outcomes"], value["samples"]),
+        )
+
+
+def key_of(allocation: Allocation) -> str:
+    """A digest of an allocation: the same for the same bits, in whatever order they are named."""
+    text = json.dumps(allocation.to_json(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _packed(outcomes: tuple[bool, ...]) -> str:
+    """Outcomes as hexadecimal digits, four a digit, the first in the highest bit; zeros fill the last digit."""
+    if not outcomes:
+        return ""
+    digits = -(-len(outcomes) // 4)
+    text = "".join("01"[right] for right in outcomes).ljust(4 * digits, "0")
+    return f"{int(text, 2):0{digits}x}"
+
+
+def _unpacked(packed: str, samples: int) -> tuple[bool, ...]:
+    if not samples:
+        return ()
+    text = f"{int(packed, 16):0{4 * len(packed)}b}"
+    return tuple(digit == "1" for digit in text[:samples])
