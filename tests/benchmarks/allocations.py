@@ -1,0 +1,132 @@
+"""Random allocations of bits, each compiled as it would ship, and how far its outputs move from the float model's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.dataset import Dataset
+from bitsmith.execution.batches import batch_size
+from bitsmith.execution.export import to_onnx
+from bitsmith.execution.reals import dequantize_outputs, quantize_inputs
+from bitsmith.execution.runtime import Session
+from bitsmith.execution.simulate import divergence
+from bitsmith.importing.load import load_graph
+from bitsmith.ir.allocation import Allocation
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.ir.linear import LINEAR, weight_value
+from bitsmith.ir.sharing import activation_groups, is_edge
+from bitsmith.manager import Pipeline
+from bitsmith.metrics import decibels
+from bitsmith.module import Module
+from bitsmith.recipe import Recipe
+from bitsmith.target import load_target
+from tests.benchmarks.common import model_files
+
+WEIGHTS = (2, 3, 4, 5, 6, 8)
+ACTIVATIONS = (4, 6, 8)
+"""Bits that are drawn, all equally often; inputs and outputs of the graph keep 8."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an allocation's integer graph gives on the evaluation data.
+
+    top1: the part of samples that it classifies as labelled. sqnr: of all logits, in dB.
+    nats: the mean Kullback-Leibler divergence from the float model.
+    """
+
+    allocation: Allocation
+    top1: float
+    sqnr: float
+    nats: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.allocation.to_json(), "top1": self.top1, "sqnr": self.sqnr, "nats": self.nats}
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Measured:
+        allocation = Allocation(kept["weights"], kept["activations"])
+        return cls(allocation, kept["top1"], kept["sqnr"], kept["nats"])
+
+
+class Subject:
+    """A model, normalised and calibrated once, and compiled under one allocation after another.
+
+    evaluated: how many of the first evaluation samples are looked at.
+    """
+
+    def __init__(self, name: str, evaluated: int) -> None:
+        model, calibration, evaluation = model_files(name)
+        graph = load_graph(model)
+        samples = {value.name: value.sample_shape for value in graph.inputs}
+        self.module = Module(graph, load_target("onnxruntime"), Dataset.open(calibration, samples))
+        # The bits here only ask for learned rounding: the allocation names all weights, and all activations but edges.
+        passes = Recipe(weights=4, activations=4).passes(self.module.target).passes
+        first = 1 + [one.name for one in passes].index("calibrate")
+        Pipeline(passes[:first]).run(self.module)
+        self._rest = Pipeline(passes[first:])
+        self.weights = [weight_value(node).name for node in self.module.graph.nodes(*LINEAR)]
+        groups = activation_groups(self.module.graph)
+        self.activations = [group[0].name for group in groups if not any(is_edge(value) for value in group)]
+        data = Dataset.open(evaluation, samples)
+        self._data, self._labels = data.take(evaluated), data.labels()[:evaluated]
+        logits = []
+        for output in self.module.graph.outputs:
+            maker = output.producer
+            logits.append(maker.operand(0).name if maker is not None and maker.op == "Softmax" else output.name)
+        (self._logits,) = logits
+        session = Session(self.module.graph, [self._logits])
+        self._wanted = np.concatenate([session.run(batch)[self._logits] for batch in self._data.batches(16)])
+
+    def draw(self, seed: int) -> Allocation:
+        """Bits for every weight and every activation but the edges, each by itself."""
+        random = np.random.default_rng(seed)
+        return Allocation(
+            {name: int(random.choice(WEIGHTS)) for name in self.weights},
+            {name: int(random.choice(ACTIVATIONS)) for name in self.activations},
+        )
+
+    def measure(self, allocation: Allocation) -> Measured:
+        """Compile under an allocation and run the integer graph over the evaluation data."""
+        base = self.module
+        module = Module(
+            base.graph.copy(), base.target, base.calibration, statistics=base.statistics, allocation=allocation
+        )
+        self._rest.run(module)
+        found = self._outputs(module.require_integer())
+        right = found.reshape(len(found), -1).argmax(axis=1) == self._labels.ravel()
+        exact = self._wanted.astype(np.float64)
+        noise = np.square(exact - found.reshape(exact.shape)).sum()
+        return Measured(
+            allocation,
+            float(right.mean()),
+            decibels(float(np.square(exact).sum()), float(noise)),
+            float(divergence(self._wanted, found.reshape(exact.shape)).mean()),
+        )
+
+    def _outputs(self, integer: IntegerGraph) -> npt.NDArray[np.float32]:
+        session = Session(to_onnx(integer))
+        parts = []
+        for batch in self._data.batches(batch_size(integer)):
+            (made,) = dequantize_outputs(integer, session.run(quantize_inputs(integer, batch)), host=False).values()
+            parts.append(made)
+        return np.concatenate(parts)
+
+
+def measured(subject: Subject, count: int, kept: Path) -> list[Measured]:
+    """The first `count` random allocations of a model; those in the file `kept` are not measured again."""
+    found = [Measured.from_json(one) for one in json.loads(kept.read_text())] if kept.exists() else []
+    while len(found) < count:
+        found.append(subject.measure(subject.draw(len(found))))
+        part = kept.with_suffix(".part")
+        part.write_text(json.dumps([one.to_json() for one in found], indent=1))
+        part.replace(kept)
+        print(f"{kept.stem} {len(found)}/{count}: {found[-1].top1:.3f} {found[-1].sqnr:.2f} dB", file=sys.stderr)
+    return found[:count]
