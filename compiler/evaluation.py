@@ -68,7 +68,7 @@ def evaluate(
             f"its inputs {_shown(compared.samples)} are not {_shown(runners[0].samples)}", where=compared.name
         )
     metrics = [METRICS[name]() for _ in runners]
-    _feed(dataset, runners, metrics, compared, window, progress)
+    feed(dataset, runners, [[metric] for metric in metrics], compared, window, progress)
     return [Score(runner.name, one.result()) for runner, one in zip(runners, metrics, strict=True)]
 
 
@@ -79,24 +79,25 @@ def _runners(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None) -> 
     return [IntegerModel(artifact), BackendModel(artifact)]
 
 
-def _feed(
+def feed(
     dataset: Dataset,
     runners: Sequence[Runner],
-    metrics: Sequence[Metric],
+    metrics: Sequence[Sequence[Metric]],
     reference: FloatModel | None,
-    window: Window | None,
-    progress: Progress,
+    window: Window | None = None,
+    progress: Progress = silent,
 ) -> None:
-    """Stream the data through every runner into its metric."""
+    """Stream the data through every runner into its metrics. reference: whose outputs some of them compare with."""
     labels = dataset.labels() if dataset.has_labels else None
     done = 0
     for inputs in input_batches(dataset, runners[0].samples, window, min(runner.batch for runner in runners)):
         first = next(iter(inputs.values()))
         part = None if labels is None else labels[done : done + len(first)]
         expected = None if reference is None else list(_run(reference, inputs).values())
-        for runner, metric in zip(runners, metrics, strict=True):
+        for runner, fed in zip(runners, metrics, strict=True):
             outputs = _run(runner, inputs)
-            metric.add(Observed(inputs, outputs, _wanted(outputs, expected, part, metric), part))
+            for metric in fed:
+                metric.add(Observed(inputs, outputs, _wanted(outputs, expected, part, metric), part))
         done += len(first)
         progress("evaluate", done, len(dataset))
 

@@ -73,18 +73,22 @@ class Top1(Metric):
     needs_labels = True
 
     def __init__(self) -> None:
-        self._right = self._samples = 0
+        self._right: list[Array] = []
 
     def add(self, batch: Observed) -> None:
         outputs = _only(batch.outputs, self.name)
         scores = outputs.reshape(*outputs.shape[:2], -1).mean(axis=1)
         labels = _class_labels(batch.labels, scores.shape[1])
-        self._right += int((scores.argmax(axis=1) == labels).sum())
-        self._samples += len(labels)
+        self._right.append(scores.argmax(axis=1) == labels)
 
     def result(self) -> Result:
-        rate = self._right / self._samples
-        return Result(self.name, rate, self._samples, math.sqrt(rate * (1 - rate) / self._samples))
+        right = self.outcomes()
+        rate = float(right.mean())
+        return Result(self.name, rate, len(right), math.sqrt(rate * (1 - rate) / len(right)))
+
+    def outcomes(self) -> npt.NDArray[np.bool_]:
+        """Sample by sample, (samples,): whether the label was found. It is what paired tests compare."""
+        return np.concatenate(self._right)
 
 
 class Auc(Metric):

@@ -12,6 +12,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from bitsmith.errors import ModelError
+from bitsmith.execution.threads import session_threads
 from bitsmith.ir.graph import Graph
 
 Array = npt.NDArray[Any]
@@ -30,11 +31,11 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 def session_options(threads: int = 0) -> Any:
     """Options of every session: silent, the same results each time, memory given back after each run.
 
-    threads: how many compute one operator; 0 for one per core.
+    threads: how many compute one operator; 0 for one per core, or as many as the process may have.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = session_threads(threads)
     options.use_deterministic_compute = True
     # An arena keeps all that the largest batch took, for each session apart: half the peak of a compile, for no time
     # that could be measured.

@@ -20,6 +20,22 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     return limit
 
 
+_most: list[int] = []
+
+
+def limit_session_threads(most: int) -> None:
+    """From now on, ONNX Runtime computes an operator on at most so many threads, in this whole process.
+
+    For processes that work side by side, one a core: there a thread per core each is many too many.
+    """
+    _most[:] = [most]
+
+
+def session_threads(wanted: int) -> int:
+    """How many threads a session gets that wants so many; 0 is one per core."""
+    return min(wanted or _most[0], _most[0]) if _most else wanted
+
+
 @cache
 def _controller() -> ThreadpoolController:
     """Made once: to find numpy's BLAS, it looks through every library that is loaded."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitsmith.errors import DataError
-from bitsmith.metrics import METRICS, Observed, Result, decibels, roc_auc
+from bitsmith.metrics import METRICS, Observed, Result, Top1, decibels, roc_auc
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2).filter(lambda s: len({c for c, _ in s}) == 2))
@@ -120,3 +120,10 @@ def test_decibels_at_the_ends() -> None:
 )
 def test_results_read_well(result: Result, text: str) -> None:
     assert str(result) == text
+
+
+def test_top1_knows_which_samples_were_right() -> None:
+    metric = Top1()
+    metric.add(batch([[[1, 2]], [[5, 1]]], [1, 1]))
+    metric.add(batch([[[0, 2]]], [1]))
+    assert metric.outcomes().tolist() == [True, False, True]
