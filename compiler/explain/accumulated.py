@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bitsmith.execution.interpreter import run
+from bitsmith.execution.network import Network, ratio_db
 from bitsmith.execution.reals import quantize_inputs
-from bitsmith.explain.network import Network, ratio_db
 from bitsmith.ir.integer import IntegerGraph
 
 

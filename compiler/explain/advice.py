@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from bitsmith.execution.fragment import fragment
+from bitsmith.execution.network import FloatArray, Layer, Network, array_of
 from bitsmith.explain.layers import Rounding, made, rounded
-from bitsmith.explain.network import FloatArray, Layer, Network, array_of
 from bitsmith.ir.formats import Format, IntegerType, affine, symmetric
 from bitsmith.ir.linear import output_axis
 from bitsmith.target import Target

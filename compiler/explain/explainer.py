@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.execution.network import Layer, Network, layers_of, macs_of
 from bitsmith.explain.accumulated import accumulated
 from bitsmith.explain.advice import advise
 from bitsmith.explain.layers import LayerReport, Rounding, figure_to_json, report, reports_to_json
-from bitsmith.explain.network import Layer, Network, layers_of, macs_of
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.legal import illegal_nodes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bitsmith.explain.network import FloatArray, Layer, Network, array_of, ratio_db
+from bitsmith.execution.network import FloatArray, Layer, Network, array_of, ratio_db
 from bitsmith.ir.formats import Format, Plan
 from bitsmith.ir.graph import Graph
 

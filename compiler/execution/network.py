@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +117,23 @@ class Network:
             return self.activations[layer.output.name]
         return self._run(fragment(graph, layer.nodes, [layer.output], replaced=replaced), layer, {})
 
+    def tail(self, changed: Sequence[str], replaced: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})) -> Tail:
+        """What computes the outputs where some activations are others than in float, made ready to run many times.
+
+        changed:  names of those activations. replaced: by name of a constant, the array that stands there instead.
+        """
+        moving, nodes = set(changed), list[Node]()
+        for layer in self.layers:
+            held = {value.name for node in layer.nodes for value in node.inputs if value is not None}
+            if layer.output.name not in changed and not held.isdisjoint(moving | replaced.keys()):
+                nodes.extend(layer.nodes)
+                moving.add(layer.output.name)
+        made = {value.name: value for node in nodes for value in node.outputs}
+        wanted = [made[name] for name in self.outputs if name in made]
+        session = fragment(self.graph, nodes, wanted, replaced=replaced) if wanted else None
+        fed = {value.name for node in nodes for value in node.inputs if value is not None and value.constant is None}
+        return Tail(self, session, tuple(sorted(fed - made.keys())))
+
     def output_db(self, layer: Layer, made: FloatArray) -> float:
         """The signal-to-noise ratio, in dB, of the outputs where `layer` makes this and all others are as in float.
 
@@ -144,6 +163,24 @@ class Network:
         fed = {name: changed[name] if name in changed else self.activations[name] for name in layer.reads}
         made: FloatArray = session.run(fed)[layer.output.name]
         return made
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """The part of a network that feels a change of some activations, as one session.
+
+    session: None where no output is computed from them. reads: the activations that it is fed.
+    """
+
+    network: Network
+    session: Session | None
+    reads: tuple[str, ...]
+
+    def outputs(self, changed: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Every output of the network, by name, where these activations are as given and all others as in float."""
+        known = {**self.network.activations, **changed}
+        made = {} if self.session is None else self.session.run({name: known[name] for name in self.reads})
+        return {name: made[name] if name in made else known[name] for name in self.network.outputs}
 
 
 def array_of(constant: Value) -> FloatArray:
