@@ -1,0 +1,101 @@
+"""Budgets as they are given: `flash=64KiB`, `ram=32KiB`, `bops=2G`, `cycles=20M`, `mean-weight-bits=3`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from bitsmith.registry import suggest
+from bitsmith.tables import size
+
+FLASH, RAM, BOPS, CYCLES = "flash", "ram", "bops", "cycles"
+MEAN_WEIGHT_BITS, MEAN_ACTIVATION_BITS = "mean-weight-bits", "mean-activation-bits"
+
+_PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_COUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<prefix>[kMGT]?)")
+
+
+def _bytes(text: str) -> float:
+    return size(int(text) if text.isdecimal() else text)
+
+
+def _count(text: str) -> float:
+    match = _COUNT.fullmatch(text)
+    number = float(match["number"]) * _PREFIXES[match["prefix"]] if match else 0
+    if not 0 < number < math.inf:
+        raise ValueError(f"must be a positive number such as 20M, not {text!r}")
+    return number
+
+
+def _mean(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 1 <= number <= 16:
+        raise ValueError(f"must be a number of bits such as 3.5, not {text!r}")
+    return number
+
+
+BUDGETS: Mapping[str, Callable[[str], float]] = MappingProxyType(
+    {
+        FLASH: _bytes,
+        RAM: _bytes,
+        BOPS: _count,
+        CYCLES: _count,
+        MEAN_WEIGHT_BITS: _mean,
+        MEAN_ACTIVATION_BITS: _mean,
+    }
+)
+"""What can be budgeted, and how each is read."""
+
+MEANING: Mapping[str, str] = MappingProxyType(
+    {
+        FLASH: "bytes of all constants, weights packed, and of the target's code",
+        RAM: "bytes of the activations that are alive together, at the fullest step",
+        BOPS: "bit operations a sample: multiply-accumulates x weight bits x activation bits",
+        CYCLES: "cycles a sample of all multiply-accumulates, by the target's table",
+        MEAN_WEIGHT_BITS: "bits of a weight on average",
+        MEAN_ACTIVATION_BITS: "bits of an activation's element on average",
+    }
+)
+
+
+def budget(given: str) -> tuple[str, float]:
+    """Read `flash=64KiB`; ValueError that says what is wrong with it."""
+    name, separator, text = given.partition("=")
+    if not separator:
+        raise ValueError(f"{given!r} is not of the form NAME=LIMIT, such as flash=64KiB")
+    return name, limit(name, text.strip())
+
+
+def limit(name: str, given: object) -> float:
+    """Read the limit of a budget: a number, or a text with a unit; ValueError that says what is wrong with it."""
+    if name not in BUDGETS:
+        raise ValueError(f"there is no budget {name}. {suggest(name, BUDGETS)}")
+    if isinstance(given, bool) or not isinstance(given, int | float | str):
+        raise ValueError(f"{name} must be a number or a text such as 64KiB")
+    try:
+        return BUDGETS[name](str(given))
+    except ValueError as reason:
+        raise ValueError(f"{name} {reason}") from None
+
+
+def shown(name: str, value: float) -> str:
+    """A cost as people read it, unit included."""
+    if name in (FLASH, RAM):
+        return f"{round(value):,} bytes"
+    if name in (MEAN_WEIGHT_BITS, MEAN_ACTIVATION_BITS):
+        return f"{value:.2f} bits"
+    if name in (BOPS, CYCLES):
+        return _with_prefix(value)
+    return f"{value:.4g}"
+
+
+def _with_prefix(value: float) -> str:
+    for prefix, unit in reversed(_PREFIXES.items()):
+        if value >= unit:
+            return f"{value / unit:.4g}{' ' if prefix else ''}{prefix}"
+    return f"{value:.4g}"

@@ -1,0 +1,79 @@
+"""The problem that a graph, a target, a sensitivity and budgets make together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bitsmith.allocation.budgets import CYCLES
+from bitsmith.allocation.costs import Layout, costs_of, vetoes_of
+from bitsmith.allocation.groups import groups_of
+from bitsmith.allocation.problem import LOSS, Cost, Group, Problem, Row
+from bitsmith.errors import PipelineError
+from bitsmith.ir.formats import Plan
+from bitsmith.ir.graph import Graph
+from bitsmith.ir.sensitivity import Losses, Sensitivity
+from bitsmith.registry import suggest
+from bitsmith.target import Target
+
+
+def problem_of(
+    graph: Graph,
+    target: Target,
+    sensitivity: Sensitivity,
+    limits: Mapping[str, float],
+    *,
+    plan: Plan | None = None,
+    layout: Layout | None = None,
+    edges: int = 0,
+    minimise: str = LOSS,
+) -> Problem:
+    """The widths of a float graph in normal form, what they cost, and what they may.
+
+    limits:   by the names of allocation/budgets.py, and LOSS for the loss.
+    plan:     formats that were decided before and stay as they are.
+    layout:   how weights without a format will be stored.
+    edges:    bits of inputs and outputs; 0 for 8.
+    minimise: LOSS, or the name of a cost.
+    Raises PipelineError for a weight or an activation that is not settled and whose losses are not known.
+    """
+    plan = plan or Plan()
+    groups = groups_of(graph, plan, target, sensitivity, edges)
+    costs = costs_of(graph, target, groups, plan, layout or Layout())
+    costs[LOSS] = Cost((loss_of(groups, sensitivity),))
+    for name in (*limits, minimise):
+        if name == CYCLES and name not in costs:
+            raise PipelineError(
+                f"target {target.name} does not say how many cycles a multiply-accumulate takes",
+                fix="Leave the budget of cycles out, or give --target a file with `cycles`.",
+            )
+        if name not in costs:
+            raise PipelineError(f"there is no cost {name}", fix=suggest(name, costs))
+    return Problem(tuple(groups), costs, dict(limits), minimise, vetoes_of(graph, target, groups))
+
+
+def loss_of(groups: Sequence[Group], sensitivity: Sensitivity) -> Row:
+    """The predicted loss: each group's own, and what pairs lose together beyond it."""
+    tables = {**sensitivity.weights, **sensitivity.activations}
+    singles = {
+        group.name: {bits: _loss(tables[group.name], bits) for bits in group.widths}
+        for group in groups
+        if group.name in tables
+    }
+    widths = {group.name: group.widths for group in groups}
+    pairs: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
+    for (one, bits, other, more), extra in sensitivity.interactions.items():
+        if bits in widths.get(one, ()) and more in widths.get(other, ()):
+            terms = pairs.setdefault((one, other), _nothing(widths[one], widths[other]))
+            terms[bits, more] += extra
+    return Row(0.0, singles, pairs)
+
+
+def _loss(losses: Losses, bits: int) -> float:
+    """Of a width that was measured; a settled one between those that were counts as the next below it."""
+    if bits > max(losses):
+        return 0.0
+    return losses[max((one for one in losses if one <= bits), default=min(losses))]
+
+
+def _nothing(one: Sequence[int], other: Sequence[int]) -> dict[tuple[int, int], float]:
+    return {(bits, more): 0.0 for bits in one for more in other}

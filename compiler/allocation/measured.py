@@ -1,0 +1,88 @@
+"""The costs of an integer graph, as it stands: what budgets are checked against, whatever was predicted."""
+
+from __future__ import annotations
+
+import math
+
+from bitsmith.allocation.budgets import (
+    BOPS,
+    CYCLES,
+    FLASH,
+    MEAN_ACTIVATION_BITS,
+    MEAN_WEIGHT_BITS,
+    RAM,
+    shown,
+)
+from bitsmith.allocation.memory import Access, activation_bytes, alive, peak_bytes
+from bitsmith.allocation.problem import within
+from bitsmith.errors import BudgetError
+from bitsmith.figures import layers
+from bitsmith.ir.bounds import Bounds
+from bitsmith.ir.integer import Conv, IntegerGraph, Linear, Reshape
+from bitsmith.target import Target
+
+
+def costs_of_integers(graph: IntegerGraph, target: Target) -> dict[str, float]:
+    """Every cost by name, exact; cycles only where the target's table has all pairs of widths that there are."""
+    products = [one for one in graph if isinstance(one, Conv | Linear)]
+    macs = {one.name: math.prod(graph.result(one).shape) * math.prod(one.weight.shape[1:]) for one in products}
+    pairs = {one.name: (one.weight_format.bits, graph.operands(one)[0].format.bits) for one in products}
+    activations = [value for name, value in graph.values.items() if name not in graph.constants]
+    elements = {value.name: math.prod(value.shape) for value in activations}
+    found: dict[str, float] = {
+        FLASH: flash_bytes(graph) + target.code,
+        RAM: ram_bytes(graph, target),
+        BOPS: sum(macs[name] * weight * activation for name, (weight, activation) in pairs.items()),
+        MEAN_WEIGHT_BITS: _mean({one.name: (one.weight.size, pairs[one.name][0]) for one in products}),
+        MEAN_ACTIVATION_BITS: _mean({value.name: (elements[value.name], value.format.bits) for value in activations}),
+    }
+    cycles = {name: target.cycles.get(f"{weight}x{activation}") for name, (weight, activation) in pairs.items()}
+    if all(one is not None for one in cycles.values()):
+        found[CYCLES] = sum(macs[name] * one for name, one in cycles.items() if one is not None)
+    return found
+
+
+def flash_bytes(graph: IntegerGraph) -> int:
+    """Bytes of all constants: weights packed, what they are looked up in, biases, multipliers, tables, operands."""
+    parameters = sum(layer.parameter_bytes for layer in layers(graph, Bounds({}, {})))
+    return parameters + sum(array.nbytes for array in graph.constants.values())
+
+
+def ram_bytes(graph: IntegerGraph, target: Target) -> int:
+    """Bytes of the activations that are alive together at the fullest step."""
+    sizes = {
+        name: activation_bytes(math.prod(value.shape), value.format.bits, target)
+        for name, value in graph.values.items()
+    }
+    schedule = [
+        Access(
+            one.name,
+            tuple(name for name in one.inputs if name not in graph.constants),
+            one.output,
+            isinstance(one, Reshape),
+        )
+        for one in graph
+    ]
+    return peak_bytes(alive(graph.inputs, schedule, graph.outputs), sizes)
+
+
+def require_within(costs: dict[str, float], limits: dict[str, float]) -> None:
+    """Raise BudgetError for a cost that exceeds its limit, or that is not known, naming all that do."""
+    unknown = [name for name in limits if name not in costs]
+    if unknown:
+        raise BudgetError(
+            f"the target's table of cycles does not say what the {unknown[0]} are",
+            fix="Leave that budget out, or give --target a file whose `cycles` has all pairs of widths.",
+        )
+    over = [name for name, limit in limits.items() if not within(costs[name], limit)]
+    if over:
+        figures = " and ".join(f"{name} is {shown(name, costs[name])} of {shown(name, limits[name])}" for name in over)
+        raise BudgetError(
+            f"the compiled model is over its budget: {figures}",
+            fix="Give fewer bits, or --weights mixed --activations mixed to have them chosen for the budget.",
+        )
+
+
+def _mean(counts: dict[str, tuple[int, int]]) -> float:
+    total = sum(count for count, _ in counts.values())
+    return sum(count * bits for count, bits in counts.values()) / total if total else 0.0

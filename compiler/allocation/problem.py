@@ -1,0 +1,133 @@
+"""The question that an allocation answers: a width for each group, at what loss, within which budgets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from bitsmith.ir.allocation import Allocation
+
+LOSS = "loss"
+"""Of the costs, the one that rounding does to the outputs: predicted, in nats a sample."""
+
+SLACK = 1e-9
+"""Relative, by which a cost that is no integer may exceed its limit: the rounding of float64 sums."""
+
+Bits = Mapping[str, int]
+"""Group name -> the width that it gets."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What gets one width: a weight, or all activations that share a format.
+
+    name:    of the weight or of the first activation. members: the names of all values in it.
+    widths:  that it may have, ascending; one where it is settled.
+    settled: whether its format was decided before, so that no allocation need name it.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    is_weight: bool
+    widths: tuple[int, ...]
+    settled: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """`constant + sum singles[g][bits of g] + sum pairs[g, h][bits of g, bits of h]`.
+
+    where: at which place of the model this is spent; empty for all of it.
+    """
+
+    constant: float = 0
+    singles: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    pairs: Mapping[tuple[str, str], Mapping[tuple[int, int], float]] = field(default_factory=dict)
+    where: str = ""
+
+    def at(self, bits: Bits) -> float:
+        """What it comes to with these widths; exact where all terms are integers."""
+        single = sum(terms[bits[group]] for group, terms in self.singles.items())
+        return self.constant + single + sum(terms[bits[g], bits[h]] for (g, h), terms in self.pairs.items())
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The largest of its rows: one row for what adds up, one per step of the schedule for what is reused."""
+
+    rows: tuple[Row, ...]
+
+    def at(self, bits: Bits) -> float:
+        """What it comes to with these widths."""
+        return max(row.at(bits) for row in self.rows)
+
+    def peak(self, bits: Bits) -> Row:
+        """The row that decides."""
+        return max(self.rows, key=lambda row: row.at(bits))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Minimise the cost `minimise` such that none of `limits` is exceeded and no vetoed pair of widths is chosen.
+
+    costs:  by name, LOSS among them. limits: some of them, by the same names.
+    vetoes: (g, h) -> pairs (bits of g, bits of h) that may not stand together.
+    """
+
+    groups: tuple[Group, ...]
+    costs: Mapping[str, Cost]
+    limits: Mapping[str, float]
+    minimise: str = LOSS
+    vetoes: Mapping[tuple[str, str], frozenset[tuple[int, int]]] = field(default_factory=dict)
+
+    def costs_at(self, bits: Bits) -> dict[str, float]:
+        """Every cost with these widths."""
+        return {name: cost.at(bits) for name, cost in self.costs.items()}
+
+    def allows(self, bits: Bits) -> bool:
+        """Whether these widths keep to all limits and vetoes."""
+        vetoed = any((bits[g], bits[h]) in pairs for (g, h), pairs in self.vetoes.items())
+        return not vetoed and all(within(self.costs[name].at(bits), limit) for name, limit in self.limits.items())
+
+    def allocation(self, bits: Bits) -> Allocation:
+        """The widths by value name, of all groups whose formats are not settled yet."""
+        chosen = [group for group in self.groups if not group.settled]
+        return Allocation(
+            {group.name: bits[group.name] for group in chosen if group.is_weight},
+            {name: bits[group.name] for group in chosen if not group.is_weight for name in group.members},
+        )
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Widths that solve a problem.
+
+    costs:  every cost with these widths, the predicted loss among them.
+    limits: those of the problem.
+    status: `optimal`, or `time limit` where the best so far is given. gap: relative, between what was found and what
+            is known to be impossible to beat.
+    """
+
+    bits: Bits
+    allocation: Allocation
+    costs: Mapping[str, float]
+    limits: Mapping[str, float]
+    minimise: str
+    status: str
+    gap: float
+
+    def __post_init__(self) -> None:
+        for name in ("bits", "costs", "limits"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def loss(self) -> float:
+        """Predicted, in nats a sample."""
+        return self.costs[LOSS]
+
+
+def within(cost: float, limit: float) -> bool:
+    """Whether a cost keeps to a limit, float64 rounding apart."""
+    return cost <= limit or math.isclose(cost, limit, rel_tol=SLACK)
