@@ -1,0 +1,67 @@
+"""C for microcontrollers: integers only, no heap, nothing interpreted, equal to the integer graph in every element.
+
+`OUT/c/` holds model.h, model.c with the kernels that are used, model_constants.h with all constants, and what is needed
+to try them: model_test.c with golden vectors, a Makefile and a CMakeLists.txt.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.backend import Arrays, Backend, Refusal
+from bitsmith.backends.c.capabilities import refusals
+from bitsmith.backends.c.emit import sources
+from bitsmith.backends.c.program import Program, build
+from bitsmith.backends.c.verify import run_sources, trace
+from bitsmith.errors import ArtifactError
+from bitsmith.ir.graph import Graph
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.target import Target
+
+__all__ = ["CBackend", "Program", "build", "sources"]
+
+FOLDER = "c"
+SOURCES = ("model.h", "model.c", "model_constants.h")
+
+
+class CBackend(Backend):
+    """Writes a folder of C99 that a firmware project takes in as it is."""
+
+    name: ClassVar[str] = "c"
+
+    def refusals(self, graph: Graph, target: Target) -> list[Refusal]:
+        """What in the target no kernel knows."""
+        return refusals(target)
+
+    def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
+        """Write the sources into `folder/c`."""
+        (folder / FOLDER).mkdir()
+        written = []
+        for name, text in sources(build(graph, target)).items():
+            (folder / FOLDER / name).write_text(text, encoding="utf-8")
+            written.append(Path(FOLDER) / name)
+        return written
+
+    def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+        """Compile the written C for this machine, under sanitizers, and run it on a batch of integers."""
+        return run_sources(build(graph, HOST), self._sources(folder), inputs)
+
+    def trace(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+        """What every operation of the written C makes on a batch of integers."""
+        return trace(build(graph, HOST), self._sources(folder), inputs)
+
+    def _sources(self, folder: Path) -> dict[str, str]:
+        try:
+            return {name: (folder / FOLDER / name).read_text(encoding="utf-8") for name in SOURCES}
+        except (OSError, UnicodeDecodeError) as fault:
+            raise ArtifactError(
+                f"cannot be read ({fault})", where=str(folder / FOLDER), fix="Compile the model again."
+            ) from fault
+
+
+HOST = Target("host", "c")
+"""Layouts and names do not depend on the target, so the sources of any can be run with this one's."""

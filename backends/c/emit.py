@@ -1,0 +1,198 @@
+"""From a program to the text of its files. Every line of C stands in templates/c; here they are filled in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from bitsmith.backends.c.kernels import Constant
+from bitsmith.backends.c.layout import Tensor
+from bitsmith.backends.c.program import Program, Step, identifiers
+from bitsmith.ir.formats import IntegerArray
+
+WIDTH = 118
+
+
+def sources(program: Program) -> dict[str, str]:
+    """The text of model.h, model.c and model_constants.h by name."""
+    names = _names(program)
+    context = _context(program)
+    helpers = dict.fromkeys(helper for step in program.steps for helper in step.kernel.helpers)
+    arrays = [
+        _array(constant, names[step.site.function, constant.name])
+        for step in program.steps
+        for constant in step.kernel.constants
+    ]
+    steps = [_step(program, step, names) for step in program.steps]
+    macs = sum(step.site.macs for step in program.steps)
+    rendered = {
+        "model.h": render("model.h.j2", context),
+        "model_constants.h": render("model_constants.h.j2", {**context, "arrays": arrays}),
+        "model.c": render(
+            "model.c.j2",
+            {
+                **context,
+                "steps": steps,
+                "uses_arena": any("at +" in step["call"] for step in steps),
+                "helpers": [render(one, context) for one in helpers],
+                "macs": macs,
+            },
+        ),
+    }
+    return {name: tidy(text) for name, text in rendered.items()}
+
+
+def vectors_header(program: Program, inputs: Mapping[str, IntegerArray], outputs: Mapping[str, IntegerArray]) -> str:
+    """The golden vectors as C arrays: integers in, and what must come out, (samples, *shape)."""
+    arrays = []
+    for kind, samples in (("in", inputs), ("out", outputs)):
+        for position, (name, values) in enumerate(samples.items()):
+            tensor = program.tensors[name]
+            label = kind if len(samples) == 1 else f"{kind}{position}"
+            arrays.append(_array(Constant("", tensor.ctype, tensor.stored(values)), f"golden_{label}"))
+    samples = len(next(iter(inputs.values())))
+    return tidy(render("model_vectors.h.j2", {**_context(program), "arrays": arrays, "samples": samples}))
+
+
+@cache
+def environment() -> Environment:
+    """Jinja over templates/c."""
+    folder = files("bitsmith.templates") / "c"
+    jinja = Environment(
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+    )
+    jinja.globals["signed"] = lambda number: f" + {number}" if number > 0 else f" - {-number}" if number < 0 else ""
+    return jinja
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """A file of templates/c, filled in."""
+    return environment().get_template(template).render(context)
+
+
+def tidy(text: str) -> str:
+    """Without blanks at the end of lines, and with one empty line at most between two others."""
+    text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def parameters(program: Program) -> list[tuple[Tensor, str, str]]:
+    """Each input and output with its parameter's declaration and name."""
+    graph = program.graph
+    found = []
+    for kind, values in (("in", graph.inputs), ("out", graph.outputs)):
+        for position, name in enumerate(values):
+            tensor = program.tensors[name]
+            label = kind if len(values) == 1 else f"{kind}{position}"
+            const = "const " if kind == "in" else ""
+            found.append((tensor, f"{const}{tensor.ctype} *{label}", label))
+    return found
+
+
+def _context(program: Program) -> dict[str, Any]:
+    graph = program.graph
+    declared = parameters(program)
+    offsets = {
+        name: program.memory.offsets[home] for name, home in program.homes.items() if home in program.memory.offsets
+    }
+    return {
+        "name": graph.name,
+        "description": program.target.description,
+        "target": program.target,
+        "guard": "MODEL_H",
+        "inputs": [program.tensors[name] for name in graph.inputs],
+        "outputs": [program.tensors[name] for name in graph.outputs],
+        "host": graph.host,
+        "memory": {
+            "total": program.memory.total,
+            "bound": program.memory.bound,
+            "alignment": program.memory.alignment,
+            "offsets": offsets,
+        },
+        "flash": program.flash,
+        "parameters": ", ".join(declaration for _, declaration, _ in declared),
+        "arguments": ", ".join(label for _, _, label in declared),
+    }
+
+
+def _names(program: Program) -> dict[tuple[str, str], str]:
+    """The C name of every constant, by function and its name there."""
+    functions = [step.site.function for step in program.steps]
+    wanted = {
+        (step.site.function, constant.name): f"{step.site.function}_{constant.name}"
+        for step in program.steps
+        for constant in step.kernel.constants
+    }
+    chosen = identifiers(wanted.values(), functions)
+    return {key: chosen[name] for key, name in wanted.items()}
+
+
+def _step(program: Program, step: Step, names: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    site, kernel = step.site, step.kernel
+    constants = {constant.name: names[site.function, constant.name] for constant in kernel.constants}
+    text = render(kernel.template, {**kernel.context, "site": site, "kernel": kernel, "c": constants})
+    arguments = [_place(program, site.inputs[position]) for position in site.parameters]
+    arguments.append(_place(program, site.output))
+    if kernel.scratch:
+        arguments.append(f"at + {program.memory.offsets[step.scratch]}")
+    return {
+        "text": text,
+        "comment": render("comment.c.j2", {"site": site, "kernel": kernel, "bits": _bits}),
+        "call": f"{site.function}({', '.join(arguments)});",
+        "result": _place(program, site.output),
+        "label": json.dumps(site.output.name),
+        "bytes": site.output.bytes,
+    }
+
+
+def _bits(magnitude: int) -> int:
+    """The least n with magnitude < 2^n."""
+    return magnitude.bit_length()
+
+
+def _place(program: Program, tensor: Tensor) -> str:
+    """Where a value lies, as an argument: a parameter of the model's, or a place in the arena."""
+    home = program.homes[tensor.name]
+    for known, _, label in parameters(program):
+        # An output that is a free reshape of what was made before is written where the caller wants it.
+        if program.homes[known.name] == home:
+            return label
+    offset = program.memory.offsets[home]
+    return f"at + {offset}" if tensor.ctype == "int8_t" else f"(void *)(at + {offset})"
+
+
+def _array(constant: Constant, name: str) -> dict[str, Any]:
+    attributes = f" __attribute__((aligned({constant.alignment})))" if constant.alignment else ""
+    return {
+        "name": name,
+        "ctype": constant.ctype,
+        "size": constant.data.size,
+        "comment": constant.comment,
+        "attributes": attributes,
+        "text": _numbers(constant.data),
+    }
+
+
+def _numbers(data: npt.NDArray[np.integer[Any]]) -> str:
+    """Comma-separated numbers in lines that fill the width."""
+    lines, line = [], ""
+    for number in data.ravel().tolist():
+        # The most negative int32 cannot be written as the negation of a positive one.
+        text = "-2147483647 - 1" if number == -(1 << 31) else str(number)
+        if len(line) + len(text) + 2 > WIDTH:
+            lines.append(f"    {line}")
+            line = ""
+        line += f"{text}," if not line else f" {text},"
+    return "\n".join([*lines, f"    {line}"])

@@ -1,0 +1,20 @@
+"""Kernels by operation: which can serve, and which is taken."""
+
+from __future__ import annotations
+
+from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.linear import PortableLinear
+from bitsmith.errors import InternalError
+
+__all__ = ["FAMILIES", "Constant", "Kernel", "KernelFamily", "Site", "choose"]
+
+FAMILIES: tuple[KernelFamily, ...] = (PortableLinear(),)
+"""In order of preference: the first that does not refuse is taken. Those of one machine come before portable ones."""
+
+
+def choose(site: Site) -> Kernel:
+    """The kernel for a site."""
+    for family in FAMILIES:
+        if family.refusal(site) is None:
+            return family.kernel(site)
+    raise InternalError(f"no kernel of the C backend does a {site.operation.kind}", where=site.operation.name)

@@ -1,0 +1,126 @@
+"""How weights lie in flash, and how the inner loop that reads them gets them out again.
+
+Rows are one reduction each: the weights of one output, in the order in which its inputs lie in memory. Below 8 bits
+they are packed little end first, each row starting on a byte of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.backends.c.kernels.kernel import Constant
+from bitsmith.ir.formats import Format, IntegerArray
+from bitsmith.ir.grids import Codebook
+
+PACKED = (2, 4)
+"""Widths that are packed; others take the next of them, or whole bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Rows of weights as the kernels' macro `dot` reads them.
+
+    bits:      of an element in flash: 2, 4, 8 or 16.
+    signed:    whether an element is two's complement; one that is looked up is not.
+    looked_up: whether an element is an index into `levels`.
+    levels:    how many levels each output has of its own; 0 where all share theirs.
+    row_bytes: distance between rows in elements of the array: bytes where packed.
+    constants: `weight`, and `levels` where they are looked up.
+    """
+
+    bits: int
+    signed: bool
+    looked_up: bool
+    levels: int
+    row_length: int
+    constants: tuple[Constant, ...]
+
+    @property
+    def per_byte(self) -> int:
+        """Elements in a byte, 1 where they are not packed."""
+        return max(8 // self.bits, 1)
+
+    @property
+    def description(self) -> str:
+        """For a comment."""
+        packed = f", {self.per_byte} to a byte, little end first" if self.per_byte > 1 else ""
+        return f"{self.bits}-bit {'indices' if self.looked_up else 'weights'}{packed}"
+
+
+def weights(rows: IntegerArray, chosen: Format) -> Weights:
+    """Choose how rows, (outputs, inputs), of weights of this format are stored."""
+    grid = chosen.grid
+    outputs = len(rows)
+    if isinstance(grid, Codebook) and grid.kind != "ternary" and width(grid.bits) < narrowest(rows):
+        return _looked_up(rows, grid)
+    lowest, highest = int(rows.min(initial=0)), int(rows.max(initial=0))
+    signed = lowest < 0 or not 0 <= highest >= 1 << 7
+    kind = _type(lowest, highest)
+    bits = narrowest(rows)
+    if bits in PACKED:
+        packed = pack(rows, bits)
+        signed = lowest < 0
+        constant = Constant("weight", "uint8_t", packed, f"({outputs}, {rows.shape[1]}), {8 // bits} to a byte")
+        return Weights(bits, signed, False, 0, packed.shape[1], (constant,))
+    constant = Constant("weight", f"{kind}_t", rows, f"({outputs}, {rows.shape[1]})")
+    return Weights(bits, signed, False, 0, rows.shape[1], (constant,))
+
+
+def narrowest(rows: IntegerArray) -> int:
+    """The width in which these integers can be kept as they are: 2, 4, 8, 16 or 32 bits."""
+    lowest, highest = int(rows.min(initial=0)), int(rows.max(initial=0))
+    for bits in (*PACKED, 8, 16):
+        if (-(1 << (bits - 1)) <= lowest and highest < 1 << (bits - 1)) or (lowest >= 0 and highest < 1 << bits):
+            return bits
+    return 32
+
+
+def width(bits: int) -> int:
+    """The width that elements of so many bits are kept in."""
+    return next(one for one in (*PACKED, 8, 16) if bits <= one)
+
+
+def pack(elements: npt.NDArray[np.integer], bits: int) -> npt.NDArray[np.uint8]:
+    """Rows of integers of 2 or 4 bits, (rows, n), packed little end first: (rows, bytes), filled up with 0."""
+    per_byte = 8 // bits
+    codes = (elements.astype(np.int64) & ((1 << bits) - 1)).astype(np.uint8)
+    padded = np.zeros((len(codes), -(-codes.shape[1] // per_byte) * per_byte), np.uint8)
+    padded[:, : codes.shape[1]] = codes
+    parts = padded.reshape(len(codes), -1, per_byte)
+    shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
+    packed: npt.NDArray[np.uint8] = np.bitwise_or.reduce(parts << shifts, axis=2)
+    return packed
+
+
+def _looked_up(rows: IntegerArray, grid: Codebook) -> Weights:
+    bits = width(grid.bits)
+    per_row = [grid.rows[min(index, len(grid.rows) - 1)] for index in range(len(rows))]
+    indices = np.stack([np.searchsorted(levels, row) for levels, row in zip(per_row, rows, strict=True)])
+    longest = max(map(len, grid.rows))
+    levels = np.array([[*row, *[0] * (longest - len(row))] for row in grid.rows], np.int64)
+    kind = _type(int(levels.min()), int(levels.max()))
+    data = pack(indices, bits) if bits in PACKED else indices
+    shared = len(grid.rows) == 1
+    return Weights(
+        bits,
+        False,
+        True,
+        0 if shared else longest,
+        data.shape[1],
+        (
+            Constant("weight", "uint8_t" if bits <= 8 else "uint16_t", data, f"({len(rows)}, {rows.shape[1]}) indices"),
+            Constant("levels", f"{kind}_t", levels, f"of the {grid.kind} codebook" + ("" if shared else ", by output")),
+        ),
+    )
+
+
+def _type(lowest: int, highest: int) -> str:
+    """The smallest C integer that holds both, signed where either would do."""
+    for name in ("int8", "uint8", "int16", "uint16", "int32"):
+        info = np.iinfo(name)
+        if info.min <= lowest and highest <= info.max:
+            return name
+    raise AssertionError("weights of more than 32 bits")

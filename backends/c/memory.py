@@ -1,0 +1,153 @@
+"""Where buffers lie in the arena: offsets such that what lives at the same time does not overlap, in few bytes.
+
+Finding the least is NP-hard (dynamic storage allocation), yet networks are small: a few orders of first-fit placement
+mostly reach the lower bound, which proves that no plan is smaller; where they do not, orders are changed at random for
+a while. The plan says its bound, so that its reader sees what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+TRIES = 200
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Bytes that are in use from step `first` to step `last`, both included."""
+
+    name: str
+    bytes: int
+    first: int
+    last: int
+    alignment: int = 4
+
+    @property
+    def size(self) -> int:
+        """The bytes, rounded up to whole words."""
+        return -(-self.bytes // 4) * 4
+
+    def lives_with(self, other: Buffer) -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A step writes `written` and reads `read` for the last time; they may overlap where the first byte of `written`
+    lies at least `gap` bytes before that of `read`."""
+
+    written: str
+    read: str
+    gap: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """offsets: of every buffer, in bytes. total: of the arena. bound: no plan is smaller. alignment: of the arena."""
+
+    offsets: Mapping[str, int]
+    total: int
+    bound: int
+    alignment: int
+
+    @property
+    def is_least(self) -> bool:
+        """Whether it is proved that no plan is smaller."""
+        return self.total == self.bound
+
+
+def plan(buffers: Sequence[Buffer], overlaps: Iterable[Overlap]) -> MemoryPlan:
+    """Place all buffers. The same buffers get the same plan."""
+    gaps = {(one.written, one.read): -(-one.gap // 4) * 4 for one in overlaps}
+    bound = lower_bound(buffers, gaps)
+    alignment = max((buffer.alignment for buffer in buffers), default=4)
+    orders = [
+        sorted(buffers, key=lambda b: (-b.size, b.first)),
+        sorted(buffers, key=lambda b: (-b.size * (b.last - b.first + 1), b.first)),
+        sorted(buffers, key=lambda b: (b.first, -b.size)),
+        sorted(buffers, key=lambda b: (-b.last, -b.size)),
+    ]
+    plans = [place(order, gaps) for order in orders]
+    best = min(range(len(plans)), key=lambda i: extent(buffers, plans[i]))
+    order, offsets = orders[best], plans[best]
+    random = np.random.default_rng(0)
+    for _ in range(TRIES):
+        total = extent(buffers, offsets)
+        if total <= bound or len(order) < 2:
+            break
+        tried = list(order)
+        moved = tried.pop(int(random.integers(len(tried))))
+        tried.insert(int(random.integers(len(tried) + 1)), moved)
+        found = place(tried, gaps)
+        if extent(buffers, found) <= total:
+            order, offsets = tried, found
+    return MemoryPlan(offsets, extent(buffers, offsets), bound, alignment)
+
+
+def extent(buffers: Iterable[Buffer], offsets: Mapping[str, int]) -> int:
+    """Bytes from 0 to the end of the last buffer."""
+    return max((offsets[buffer.name] + buffer.size for buffer in buffers), default=0)
+
+
+def place(order: Sequence[Buffer], gaps: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """First fit: each buffer in turn at the lowest offset that all placed before allow."""
+    offsets: dict[str, int] = {}
+    placed: list[Buffer] = []
+    for buffer in order:
+        neighbours = [other for other in placed if buffer.lives_with(other)]
+        offsets[buffer.name] = _lowest(buffer, neighbours, offsets, gaps)
+        placed.append(buffer)
+    return offsets
+
+
+def _lowest(
+    buffer: Buffer, neighbours: Sequence[Buffer], offsets: Mapping[str, int], gaps: Mapping[tuple[str, str], int]
+) -> int:
+    """The lowest offset at which a buffer is clear of its neighbours, or overlaps them as is allowed."""
+    forbidden: list[tuple[int, int]] = []
+    for other in neighbours:
+        # Offsets strictly between these two make them collide.
+        low, high = offsets[other.name] - buffer.size, offsets[other.name] + other.size
+        written, read = gaps.get((buffer.name, other.name)), gaps.get((other.name, buffer.name))
+        if written is not None:
+            low = max(low, offsets[other.name] - written)
+        if read is not None:
+            high = min(high, offsets[other.name] + read)
+        if low < high:
+            forbidden.append((low, high))
+    offset = 0
+    for low, high in sorted(forbidden):
+        if low < offset < high:
+            offset = -(-high // buffer.alignment) * buffer.alignment
+    return offset
+
+
+def lower_bound(buffers: Sequence[Buffer], gaps: Mapping[tuple[str, str], int]) -> int:
+    """The largest sum of what lives at one step, where what may overlap counts by the least span of both."""
+    by_name = {buffer.name: buffer for buffer in buffers}
+    written_over: dict[str, list[str]] = {}
+    for written, read in gaps:
+        written_over.setdefault(written, []).append(read)
+    bound = 0
+    for step in sorted({buffer.first for buffer in buffers}):
+        alive = [buffer for buffer in buffers if buffer.first <= step <= buffer.last]
+        needed = sum(buffer.size for buffer in alive)
+        for buffer in alive:
+            under = [by_name[name] for name in written_over.get(buffer.name, ()) if by_name[name] in alive]
+            if buffer.first == step and under:
+                spans = [_span(buffer, one, gaps[buffer.name, one.name]) - one.size - buffer.size for one in under]
+                # Over two operands at once the written one can at best vanish within them.
+                saved = min(spans) if len(under) == 1 else -min(buffer.size, sum(one.size for one in under))
+                needed += saved
+        bound = max(bound, needed)
+    return bound
+
+
+def _span(written: Buffer, read: Buffer, gap: int) -> int:
+    """The least bytes that two buffers take which may overlap."""
+    if gap <= max(0, written.size - read.size):
+        return max(written.size, read.size)
+    return min(written.size + read.size, gap + read.size)

@@ -1,0 +1,178 @@
+"""An integer graph made ready to be written as C: kernels chosen, memory planned, sizes known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.backends.c.kernels import Kernel, Site, choose
+from bitsmith.backends.c.layout import Tensor, last_first, lay_out
+from bitsmith.backends.c.memory import Buffer, MemoryPlan, Overlap, plan
+from bitsmith.backends.c.movement import is_identity
+from bitsmith.figures import macs
+from bitsmith.ir.bounds import Bounds, bounds
+from bitsmith.ir.integer import IntegerGraph, Operation
+from bitsmith.target import Target
+
+TAKEN = """
+auto break case char const continue default do double else enum extern float for goto if inline int long register
+restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main
+model_run model_run_in model_trace requantize requantize_wide memcpy memset memmove
+"""
+"""Words that no generated name may be."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a kernel's function."""
+
+    site: Site
+    kernel: Kernel
+
+    @property
+    def scratch(self) -> str:
+        """The name of its scratch buffer."""
+        return f"scratch of {self.site.function}"
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What is written as C.
+
+    graph:   laid out for channels last. tensors: every value of it by name.
+    steps:   in order; operations that cost nothing have none.
+    homes:   by value, the value in whose memory it lies: itself, or what it is a free reshape of.
+    memory:  the arena, with an offset for every home and every step's scratch.
+    """
+
+    graph: IntegerGraph
+    target: Target
+    tensors: Mapping[str, Tensor]
+    steps: tuple[Step, ...]
+    homes: Mapping[str, str]
+    memory: MemoryPlan
+
+    @property
+    def flash(self) -> int:
+        """Bytes of all constants."""
+        return sum(step.kernel.flash for step in self.steps)
+
+
+def build(graph: IntegerGraph, target: Target) -> Program:
+    """Lay out, choose kernels and plan memory for a graph."""
+    laid, tensors = lay_out(graph)
+    homes = _homes(laid, tensors)
+    limits = bounds(laid)
+    functions = identifiers(operation.name for operation in laid)
+    sites = [
+        _site(laid, operation, functions[operation.name], tensors, limits, target)
+        for operation in laid
+        if homes[operation.output] == operation.output
+    ]
+    steps = tuple(Step(site, choose(site)) for site in sites)
+    return Program(laid, target, tensors, steps, homes, _memory(laid, tensors, steps, homes))
+
+
+def identifiers(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """C identifiers of the given names, each its own and none of `taken`."""
+    chosen: dict[str, str] = {}
+    used = {*TAKEN.split(), *taken}
+    for name in names:
+        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()[:48] or "operation"
+        plain = f"op_{plain}" if plain[0].isdigit() else plain
+        count, candidate = 1, plain
+        while candidate in used:
+            count += 1
+            candidate = f"{plain}_{count}"
+        chosen[name] = candidate
+        used.add(candidate)
+    return chosen
+
+
+def _homes(graph: IntegerGraph, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """In whose memory each value lies. An input and an output, or two outputs, never share theirs."""
+    homes = {name: name for name in (*graph.inputs, *graph.constants)}
+    spoken_for = set(graph.inputs)
+    for operation in graph:
+        name = operation.output
+        homes[name] = name
+        if is_identity(operation, graph, tensors):
+            home = homes[operation.inputs[0]]
+            if name not in graph.outputs or home not in spoken_for:
+                homes[name] = home
+        if name in graph.outputs:
+            spoken_for.add(homes[name])
+    return homes
+
+
+def _site(
+    graph: IntegerGraph,
+    operation: Operation,
+    function: str,
+    tensors: Mapping[str, Tensor],
+    limits: Bounds,
+    target: Target,
+) -> Site:
+    rank = len(graph.result(operation).shape)
+    constants = {
+        position: last_first(_aligned(graph.constants[name], rank))
+        for position, name in enumerate(operation.inputs)
+        if name in graph.constants
+    }
+    return Site(
+        operation,
+        function,
+        tuple(tensors[name] for name in operation.inputs),
+        tensors[operation.output],
+        tuple(limits.values[name] for name in operation.inputs),
+        constants,
+        limits.accumulators.get(operation.name, 0),
+        macs(graph, operation),
+        target,
+    )
+
+
+def _aligned(constant: npt.NDArray[np.integer], rank: int) -> npt.NDArray[np.integer]:
+    """With leading axes of 1, as broadcasting has them."""
+    return constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
+
+
+def _memory(
+    graph: IntegerGraph, tensors: Mapping[str, Tensor], steps: tuple[Step, ...], homes: Mapping[str, str]
+) -> MemoryPlan:
+    end = len(steps)
+    first = dict.fromkeys(graph.inputs, 0)
+    last = dict.fromkeys(graph.inputs, 0)
+    sizes: dict[str, int] = {name: tensors[name].bytes for name in graph.inputs}
+    for position, step in enumerate(steps):
+        name = step.site.output.name
+        first[name] = last[name] = position
+        sizes[name] = step.site.output.bytes
+        for tensor in step.site.inputs:
+            if tensor.name not in graph.constants:
+                last[homes[tensor.name]] = position
+    for name in graph.outputs:
+        last[homes[name]] = end
+    buffers = [Buffer(name, sizes[name], first[name], last[name]) for name in first]
+    overlaps = []
+    for position, step in enumerate(steps):
+        if step.kernel.scratch:
+            alignment = step.kernel.scratch_alignment
+            buffers.append(Buffer(step.scratch, step.kernel.scratch, position, position, alignment))
+        for operand in step.kernel.gaps:
+            read = homes[step.site.inputs[operand].name]
+            # A value that is an operand twice must bear with both.
+            both = [other for other, one in enumerate(step.site.inputs) if homes.get(one.name) == read]
+            if last[read] == position and all(one in step.kernel.gaps for one in both):
+                overlaps.append(Overlap(step.site.output.name, read, max(step.kernel.gaps[one] for one in both)))
+    return plan(buffers, overlaps)
+
+
+def with_choice(program: Program, steps: tuple[Step, ...]) -> Program:
+    """The program with other kernels in its steps, its memory planned again."""
+    memory = _memory(program.graph, program.tensors, steps, program.homes)
+    return replace(program, steps=steps, memory=memory)
