@@ -54,19 +54,19 @@ class Point:
     """A candidate that was compiled and evaluated.
 
     costs:     by name, what it costs: see compiler/allocation/budgets.py. Lower is better.
-    accuracy:  the metric of the search on the evaluation data; higher is better.
-    decibels:  signal-to-noise ratio of its outputs against the float model's on the same data; infinite for none.
+    accuracy:  what points are compared by, higher is better: the metric of the search, on the data to choose on.
+    reported:  the metric on the evaluation data; the same as accuracy, unless there are other data to choose on.
+    decibels:  signal-to-noise ratio of its outputs against the float model's, on the evaluation data; may be infinite.
     seconds:   that compiling and evaluating took.
-    predicted: its loss as the integer program sees it.
-    outcomes:  for each sample whether its class was right, where the metric is one of classes; else empty.
+    outcomes:  for each evaluation sample whether its class was right, where the metric is top1; else empty.
     """
 
     candidate: Candidate
     costs: Mapping[str, float]
     accuracy: float
+    reported: float
     decibels: float
     seconds: float
-    predicted: float
     outcomes: tuple[bool, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -82,9 +82,9 @@ class Point:
             **self.candidate.to_json(),
             "costs": dict(self.costs),
             "accuracy": self.accuracy,
+            "reported": self.reported,
             "decibels": self.decibels if math.isfinite(self.decibels) else None,
             "seconds": round(self.seconds, 3),
-            "predicted": self.predicted,
             "samples": len(self.outcomes),
             "outcomes": _packed(self.outcomes),
         }
@@ -96,9 +96,9 @@ class Point:
             Candidate.from_json(value),
             value["costs"],
             value["accuracy"],
+            value["reported"],
             math.inf if value["decibels"] is None else value["decibels"],
             value["seconds"],
-            value["predicted"],
             _unpacked(value["outcomes"], value["samples"]),
         )
 

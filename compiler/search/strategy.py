@@ -1,0 +1,142 @@
+"""What to measure next: uniform allocations, then what the integer program chooses, then swaps around the front.
+
+`Strategy.propose` depends on what has been measured alone. So a search that was killed goes on from its points as if
+nothing had happened, and it does not matter in which order workers hand theirs in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from bitsmith.allocation.problem import LOSS, Bits, Group, Problem, Solution, within
+from bitsmith.ir.allocation import Allocation
+from bitsmith.search.front import front
+from bitsmith.search.point import PROGRAM, SWAP, UNIFORM, Candidate, Point, key_of
+
+ANCHORS = (8, 4, 2, 3, 6, 5)
+"""Uniform widths, measured first: they span the sizes, and say what mixing widths has to beat."""
+
+Solver = Callable[[Problem], Solution | None]
+
+
+@dataclass
+class Strategy:
+    """How a search chooses.
+
+    problem: groups and costs of the model, without limits. solve: the integer program.
+    cost:    what the front is traced against.
+    steps:   budgets between the cheapest and the dearest uniform allocation that the program is solved for, beside
+             the cost of each uniform one.
+    """
+
+    problem: Problem
+    solve: Solver
+    cost: str
+    steps: int = 16
+    _programs: list[Candidate] = field(default_factory=list, repr=False)
+    _budgets: Iterator[float] | None = field(default=None, repr=False)
+
+    def propose(self, measured: Sequence[Point], pending: Sequence[Candidate]) -> Candidate | None:
+        """The next candidate that is neither measured nor pending; None if there is none for now."""
+        known = {point.candidate.key for point in measured} | {candidate.key for candidate in pending}
+        for source in (self.anchors(), self.programs(), self.swaps(measured)):
+            for candidate in source:
+                if candidate.key not in known:
+                    return candidate
+        return None
+
+    def anchors(self) -> Iterator[Candidate]:
+        """Uniform allocations: of every width that more than one kind of choice is open for."""
+        legal = {bits for group in self.problem.groups if len(group.widths) > 1 for bits in group.widths}
+        for bits in [one for one in ANCHORS if one in legal]:
+            chosen = uniform(self.problem, bits)
+            if self.problem.allows(chosen):
+                yield Candidate(f"uniform-{bits}", UNIFORM, self.problem.allocation(chosen), bits)
+
+    def programs(self) -> Iterator[Candidate]:
+        """What the program chooses at the cost of each uniform allocation, then at budgets in between."""
+        yield from self._programs
+        self._budgets = self._budgets or self._sweep()
+        for budget in self._budgets:
+            solution = self.solve(replace(self.problem, limits={**self.problem.limits, self.cost: budget}))
+            if solution is None:
+                continue
+            self._programs.append(Candidate(f"{self.cost}-{budget:.10g}", PROGRAM, solution.allocation))
+            yield self._programs[-1]
+
+    def _sweep(self) -> Iterator[float]:
+        cost = self.problem.costs[self.cost]
+        costs = sorted({cost.at(bits_of(self.problem, anchor.allocation)) for anchor in self.anchors()})
+        yield from costs
+        if costs and costs[0] > 0:
+            ratio = costs[-1] / costs[0]
+            yield from (costs[0] * ratio**place for place in spread(self.steps))
+
+    def swaps(self, measured: Sequence[Point]) -> Iterator[Candidate]:
+        """Neighbours of the points on the front, for no more than they cost: those of least predicted loss first.
+
+        Points take turns, so that no stretch of the front gets all the attention.
+        """
+        turns = [self._neighbours(point) for point in front(measured, self.cost)]
+        while turns:
+            still = []
+            for turn in turns:
+                candidate = next(turn, None)
+                if candidate is not None:
+                    still.append(turn)
+                    yield candidate
+            turns = still
+
+    def _neighbours(self, point: Point) -> Iterator[Candidate]:
+        """One group a step up and another a step down, at no more than the cost of the point.
+
+        In the order of what the two steps change in the predicted loss, each taken by itself.
+        """
+        bits = bits_of(self.problem, point.candidate.allocation)
+        cost, loss = self.problem.costs[self.cost], self.problem.costs[LOSS]
+        budget, base = cost.at(bits), loss.at(bits)
+        steps = {
+            direction: [
+                (loss.at(moved) - base, group.name, moved[group.name])
+                for group in self.problem.groups
+                if (moved := stepped(bits, group, direction)) is not None
+            ]
+            for direction in (1, -1)
+        }
+        pairs = [(a + b, up, down) for a, *up in steps[1] for b, *down in steps[-1] if up[0] != down[0]]
+        for _, (raised, more), (lowered, fewer) in sorted(pairs):
+            moved = {**bits, raised: more, lowered: fewer}
+            if within(cost.at(moved), budget) and self.problem.allows(moved):
+                allocation = self.problem.allocation(moved)
+                yield Candidate(f"swap-{key_of(allocation)}", SWAP, allocation)
+
+
+def uniform(problem: Problem, bits: int) -> Bits:
+    """The same width everywhere; a group that may not have it gets the next wider, or else its widest."""
+    return {
+        group.name: next((one for one in group.widths if one >= bits), group.widths[-1]) for group in problem.groups
+    }
+
+
+def bits_of(problem: Problem, allocation: Allocation) -> dict[str, int]:
+    """The width of each group in an allocation; of a settled group, the one it has."""
+    named = {**allocation.weights, **allocation.activations}
+    return {group.name: named.get(group.name, group.widths[-1]) for group in problem.groups}
+
+
+def stepped(bits: Bits, group: Group, direction: int) -> dict[str, int] | None:
+    """The widths with one group's next wider (1) or narrower (-1); None if it has none."""
+    place = group.widths.index(bits[group.name]) + direction
+    return {**bits, group.name: group.widths[place]} if 0 <= place < len(group.widths) else None
+
+
+def spread(steps: int) -> list[float]:
+    """`steps` places between 0 and 1 of which every beginning is spread out: van der Corput's sequence.
+
+    The binary digits of 1, 2, 3, ... mirrored at the point (J. G. van der Corput, Verteilungsfunktionen I, 1935).
+    """
+    return [
+        sum((index >> digit & 1) / 2 ** (digit + 1) for digit in range(index.bit_length()))
+        for index in range(1, steps + 1)
+    ]
