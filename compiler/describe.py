@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from bitsmith.allocation.measured import costs_of_integers
 from bitsmith.callbacks import Record
 from bitsmith.dataset import Dataset
 from bitsmith.figures import layers
@@ -34,6 +35,7 @@ def describe(
     verified: Sequence[Check],
     distance: Distance | None,
     explained: Mapping[str, Any] | None,
+    limits: Mapping[str, float],
 ) -> dict[str, Any]:
     """The manifest, less the hashes of the files. No times and no folders are in it."""
     graph = module.require_integer()
@@ -58,6 +60,11 @@ def describe(
         ],
         "size": sizes(original, graph),
         "macs": macs_in_all(graph),
+        "costs": costs_of_integers(graph, module.target),
+        "budgets": dict(limits),
+        "allocation": None if module.allocation is None else module.allocation.to_json(),
+        "program": None if module.solution is None else module.solution.to_json(),
+        "sensitivity": None if module.sensitivity is None else module.sensitivity.to_json(),
         "distance": None if distance is None else {"samples": distance.samples, "sqnr_db": distance.sqnr_db},
         "verification": [one.to_json() for one in verified],
         "layers": [layer.to_json() for layer in layers(graph, bounds(graph))],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.allocation.measured import costs_of_integers, require_within
 from bitsmith.artifact import INTEGER_MODEL, REPORT, VECTORS, Artifact, called, load, write_vectors
 from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
 from bitsmith.data_free import ranges_of, require_one_source
@@ -45,7 +46,7 @@ WORK = 8_000_000_000
 """Multiply-accumulates that verification may take; a large model is verified on fewer vectors, but on one of
 each kind at least."""
 
-NEED_NORMAL_FORM = ("distill-inputs", "estimate-statistics", "calibrate", "integerize")
+NEED_NORMAL_FORM = ("distill-inputs", "estimate-statistics", "calibrate", "allocate-bits", "integerize")
 """Passes that take long, or that know the ops of a normalised graph alone."""
 
 EACH = 4
@@ -86,8 +87,16 @@ def compile(
     samples = {value.name: value.sample_shape for value in graph.inputs}
     dataset = None if calibration is None else Dataset.open(calibration, samples)
     module = Module(
-        graph, chosen, dataset, recipe.seed or 0, progress, input_ranges=ranges_of(graph, recipe.input_ranges)
+        graph,
+        chosen,
+        dataset,
+        recipe.seed or 0,
+        progress,
+        input_ranges=ranges_of(graph, recipe.input_ranges),
+        allocation=recipe.allocation,
+        sensitivity=recipe.sensitivity,
     )
+    limits = recipe.limits(chosen)
     recorder = Recorder(tell) if tell is not None else Recorder()
     normalised = _normalised(pipeline)
     callbacks: list[Callback] = [recorder, Gate(normalised, _refuse_illegal)]
@@ -101,8 +110,9 @@ def compile(
     with replacing(Path(out)) as folder:
         original = graph.copy()
         pipeline.run(module, callbacks)
+        require_within(costs_of_integers(module.require_integer(), chosen), limits)
         explained = None if explainer is None else explainer.finish(module)
-        manifest = _write(folder, original, module, model, pipeline, recorder.records, explained)
+        manifest = _write(folder, original, module, model, pipeline, recorder.records, explained, limits)
         write_manifest(folder, manifest)
     return load(out)
 
@@ -135,6 +145,7 @@ def _write(
     pipeline: Pipeline,
     records: list[Record],
     explained: dict[str, Any] | None,
+    limits: Mapping[str, float],
 ) -> dict[str, Any]:
     """Write every file but the manifest, which is returned."""
     integer, backend = module.require_integer(), backend_of(module.target)
@@ -152,7 +163,7 @@ def _write(
     if real is not None:
         count = len(next(iter(real.values())))
         measured = sqnr(original, integer, real, {name: array[-count:] for name, array in outputs.items()})
-    manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured, explained)
+    manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured, explained, limits)
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")
     return {**manifest, "backend_files": files, "files": file_hashes(folder)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bitsmith.allocation.problem import Solution
 from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError
 from bitsmith.ir.allocation import Allocation
@@ -34,6 +35,7 @@ class Module:
     seed:        of everything that draws random numbers.
     progress:    told how far a long piece of work is.
     allocation:  bits of single weights and activations, which go before the options of the passes that quantize.
+    solution:    how that allocation was found; None where it was given.
     sensitivity: what bits of each weight and activation are expected to cost; None until a pass measures it.
     statistics, plan, integer: None until a pass makes them; `require_...` says which pass is missing.
     """
@@ -48,6 +50,7 @@ class Module:
     made_up: str | None = None
     statistics: Statistics | None = None
     allocation: Allocation | None = None
+    solution: Solution | None = None
     sensitivity: Sensitivity | None = None
     plan: Plan = field(default_factory=Plan)
     integer: IntegerGraph | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 NORMALISE = ",".join(
@@ -40,18 +41,34 @@ WIDE = 8
 """Bits from which on rounding to the nearest ties with learned rounding, on every model that was measured."""
 
 
+def rest(legal: Sequence[int]) -> int:
+    """The bits of what no allocation names: 8 where the target has them."""
+    return WIDE if WIDE in legal else legal[0]
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Which bits are chosen one by one, within which limits (allocation/budgets.py), at the cost of how many points."""
+
+    weights: bool
+    activations: bool
+    limits: Mapping[str, float]
+    max_loss: float | None
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the default pipeline is made of, every choice settled.
 
-    weights: options of quantize-weights that say bits and format. weight_bits: what a weight takes.
+    weights: options of quantize-weights that say bits and format. narrowest: the fewest bits of all that is settled.
     granularity: channel, tensor or group=N. observer: auto, or one by name; None to let the effort choose.
-    learn: whether there are data to learn from.
+    learn: whether there are data to learn from. mixed: what is not settled yet. measure: whether what bits cost the
+    outputs must be measured for that.
     """
 
     effort: str
     weights: str
-    weight_bits: int
+    narrowest: int
     granularity: str
     scales: str
     activations: int
@@ -59,6 +76,8 @@ class Choice:
     symmetric: bool
     observer: str | None
     learn: bool
+    mixed: Mixed
+    measure: bool
 
 
 def default(choice: Choice) -> str:
@@ -66,26 +85,48 @@ def default(choice: Choice) -> str:
 
     Where weights share one scale, layers are equalized first. Where weights or activations have fewer than 8 bits,
     biases are corrected at least, and learned rounding takes the place of rounding to the nearest unless it is to be
-    fast.
+    fast. Bits that are to be chosen are, before what they are for is quantized, and after what is settled was.
     """
     kind, _, size = choice.granularity.partition("=")
     spread = f"granularity=channel,group={size}" if kind == "group" else f"granularity={kind}"
-    is_narrow = min(choice.weight_bits, choice.activations) < WIDE
+    mixed = choice.mixed
+    is_mixed = mixed.weights or mixed.activations
+    is_narrow = is_mixed or choice.narrowest < WIDE
     learns = is_narrow and choice.learn and choice.effort in SOLVERS
     observer = choice.observer or ("mse" if is_narrow else "auto")
     scales = "" if choice.scales == "free" else f",scales={choice.scales}"
     symmetric = str(choice.symmetric).lower()
     rounding = f"reconstruct{{solver={SOLVERS[choice.effort]}{scales}}}" if learns else "correct-biases"
+    weights = f"quantize-weights{{{choice.weights},{spread}{scales}}}"
+    activations = (
+        f"quantize-activations{{bits={choice.activations},edges={choice.edges},observer={observer},"
+        f"symmetric={symmetric}{scales}}}"
+    )
     return ",".join(
         [
             NORMALISE,
             *(["equalize"] if kind == "tensor" else []),
             "calibrate",
-            f"quantize-weights{{{choice.weights},{spread}{scales}}}",
-            f"quantize-activations{{bits={choice.activations},edges={choice.edges},observer={observer},"
-            f"symmetric={symmetric}{scales}}}",
+            *([] if mixed.weights else [weights]),
+            *([] if mixed.activations else [activations]),
+            *(["measure-sensitivity"] if is_mixed and choice.measure else []),
+            *([_allocate(mixed, spread, choice.edges)] if is_mixed else []),
+            *([weights] if mixed.weights else []),
+            *([activations] if mixed.activations else []),
             *([rounding] if is_narrow else []),
             "quantize-biases",
             "integerize",
         ]
     )
+
+
+def _allocate(mixed: Mixed, spread: str, edges: int) -> str:
+    """allocate-bits with its options."""
+    limits = [f"{name.replace('-', '_')}={number(value)}" for name, value in mixed.limits.items()]
+    loss = [] if mixed.max_loss is None else [f"max_loss={mixed.max_loss}"]
+    return f"allocate-bits{{{','.join([*limits, *loss, spread, *([f'edges={edges}'] if edges else [])])}}}"
+
+
+def number(value: float) -> str:
+    """A limit as text that reads back as the same number."""
+    return str(int(value)) if value == int(value) else repr(value)

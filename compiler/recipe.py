@@ -9,11 +9,15 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
+from bitsmith.allocation.budgets import FLASH, RAM, limit
+from bitsmith.allocation.files import read_allocation, read_sensitivity
 from bitsmith.data_free import without_data
 from bitsmith.errors import PipelineError
+from bitsmith.ir.allocation import Allocation
+from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.manager import Pipeline
 from bitsmith.observers import AUTO, OBSERVERS
-from bitsmith.pipelines import EFFORTS, Choice, default
+from bitsmith.pipelines import EFFORTS, Choice, Mixed, default, rest
 from bitsmith.tables import Reader, boolean, integer, one_of, read_table, shown, text
 from bitsmith.target import Target
 
@@ -33,6 +37,9 @@ WEIGHTS: Mapping[str, tuple[int, str]] = MappingProxyType(
 )
 """Names that `weights` may have in place of a width: bits, and the format of quantize-weights."""
 
+MIXED = "mixed"
+"""In place of bits: they are chosen one by one."""
+
 SCALES = ("free", "power-of-two")
 FUSED = {"Clip", "Relu"}
 """What `integerize` lets ride in a requantize step."""
@@ -44,8 +51,12 @@ class Recipe:
 
     pipeline:     the passes to run; None for the default ones, made from the options that follow.
     effort:       fast, default or best.
-    weights:      bits, or the name of a format in `WEIGHTS`.
-    activations:  bits. edges: those of the graph's inputs and outputs; by default 8 at least.
+    weights:      bits, the name of a format in `WEIGHTS`, or `mixed`.
+    activations:  bits, or `mixed`. edges: those of the graph's inputs and outputs; by default 8 at least.
+    budgets:      limits by the names in allocation/budgets.py: mixed bits are chosen for them, and the result is held to.
+    max_loss:     of mixed bits, how many points of agreement with the float model they may cost; the cheapest then.
+    allocation:   bits of single weights and activations, in place of mixed ones.
+    sensitivity:  what bits cost the outputs, where that was measured before.
     granularity:  of weight scales: `channel`, `tensor`, or `group=N`, with a multiplier for every N inputs.
     scales:       `free` or `power-of-two`.
     symmetric_activations: whether activations get zero point 0.
@@ -59,12 +70,16 @@ class Recipe:
     pipeline: str | None = None
     effort: str | None = None
     weights: int | str | None = None
-    activations: int | None = None
+    activations: int | str | None = None
     edges: int | None = None
     granularity: str | None = None
     scales: str | None = None
     symmetric_activations: bool | None = None
     observer: str | None = None
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    max_loss: float | None = None
+    allocation: Allocation | None = None
+    sensitivity: Sensitivity | None = None
     data_free: bool | None = None
     seed: int | None = None
     input_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -81,7 +96,8 @@ class Recipe:
     def overridden(self, other: Recipe) -> Recipe:
         """This recipe with whatever `other` says put in its place."""
         said = {one.name: getattr(other, one.name) for one in fields(self) if getattr(other, one.name) is not None}
-        merged = {name: {**getattr(self, name), **getattr(other, name)} for name in ("input_shapes", "input_ranges")}
+        tables = ("input_shapes", "input_ranges", "budgets")
+        merged = {name: {**getattr(self, name), **getattr(other, name)} for name in tables}
         return replace(self, **{**said, **merged})
 
     def refuse_contradiction(self, where: str = "") -> None:
@@ -100,7 +116,31 @@ class Recipe:
         chosen = Pipeline.parse(self.pipeline if self.pipeline is not None else self._default(target))
         return without_data(chosen) if self.data_free else chosen
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether bits are to be chosen one by one."""
+        return MIXED in (self.weights, self.activations)
+
+    def limits(self, target: Target) -> dict[str, float]:
+        """What the result must keep to: the budgets and, where bits are chosen, what the target has."""
+        has = {FLASH: target.flash, RAM: target.ram} if self.is_mixed else {}
+        return {**{name: float(size) for name, size in has.items() if size is not None}, **self.budgets}
+
+    def _refuse_aimless_mixing(self, target: Target) -> None:
+        """Refuse mixed bits that nothing bounds, and bounds of mixed bits where there are none."""
+        if not self.is_mixed and self.max_loss is not None:
+            raise PipelineError(
+                "a largest loss, where no bits are chosen", fix="Give --weights mixed, --activations mixed, or both."
+            )
+        if self.is_mixed and self.allocation is not None:
+            raise PipelineError("mixed bits, and an allocation that settles them", fix="Give one or the other.")
+        if self.is_mixed and self.max_loss is None and not self.limits(target):
+            raise PipelineError(
+                "mixed bits without a budget", fix="Give --budget flash=64KiB, --budget ram=32KiB, or --max-loss 1.0."
+            )
+
     def _default(self, target: Target) -> str:
+        self._refuse_aimless_mixing(target)
         if set(target.fused) != FUSED:
             raise PipelineError(
                 f"the default passes fuse {' and '.join(sorted(FUSED))}",
@@ -111,27 +151,40 @@ class Recipe:
             raise PipelineError("activations must be symmetric", where=f"target {target.name}")
         if self.scales == "free" and target.scales != "free":
             raise PipelineError("scales must be powers of two", where=f"target {target.name}")
-        bits, format = WEIGHTS[self.weights] if isinstance(self.weights, str) else (self.weights, "int")
+        mixed = Mixed(self.weights == MIXED, self.activations == MIXED, self.limits(target), self.max_loss)
+        bits, format = self._weights(target)
         _chosen("weights", format, target.weight_formats, target)
         weights = _chosen("weights", bits, target.weight_bits, target)
+        activations = rest(target.activation_bits) if mixed.activations else self.activations
+        activations = _chosen("activations", activations, target.activation_bits, target)
         granularity = self.granularity or target.granularities[0]
         _chosen("granularity", granularity.partition("=")[0], target.granularities, target)
         if format != "int" and granularity.startswith("group"):
             raise PipelineError(f"{self.weights} weights in groups", fix="Groups are of integers: give bits.")
+        single = Allocation() if self.allocation is None else self.allocation
+        stored = weights if format in ("int", "power-sums") else min(weights, 6)
         return default(
             Choice(
                 effort=self.effort or "default",
                 weights=f"bits={weights}" + ("" if format == "int" else f",format={format}"),
-                weight_bits=weights if format in ("int", "power-sums") else min(weights, 6),
+                narrowest=min(stored, activations, *single.weights.values(), *single.activations.values()),
                 granularity=granularity,
                 scales=self.scales or target.scales,
-                activations=_chosen("activations", self.activations, target.activation_bits, target),
+                activations=activations,
                 edges=0 if self.edges is None else _chosen("edges", self.edges, target.activation_bits, target),
                 symmetric=bool(self.symmetric_activations or target.symmetric_activations),
                 observer=self.observer,
                 learn=not self.data_free,
+                mixed=mixed,
+                measure=self.sensitivity is None,
             )
         )
+
+    def _weights(self, target: Target) -> tuple[int | None, str]:
+        """Bits and format of weights; of mixed ones, the bits of those that no allocation will name."""
+        if self.weights == MIXED:
+            return rest(target.weight_bits), "int"
+        return WEIGHTS[self.weights] if isinstance(self.weights, str) else (self.weights, "int")
 
 
 _CHOICES = {
@@ -143,6 +196,7 @@ _CHOICES = {
     "scales": "quantize-weights{scales=...}",
     "symmetric_activations": "quantize-activations{symmetric=...}",
     "observer": "quantize-activations{observer=...}",
+    "max_loss": "allocate-bits{max_loss=...}",
 }
 
 
@@ -159,10 +213,15 @@ def _chosen(name: str, wanted: Any, legal: tuple[Any, ...], target: Target) -> A
 
 
 def weights_given(value: object) -> int | str:
-    """Bits of weights, or the name of a format; ValueError for anything else."""
-    if isinstance(value, str) and value not in WEIGHTS:
-        raise ValueError(f"{shown(value)} is neither a width in bits nor one of {', '.join(WEIGHTS)}")
+    """Bits of weights, the name of a format, or mixed; ValueError for anything else."""
+    if isinstance(value, str) and value not in (*WEIGHTS, MIXED):
+        raise ValueError(f"{shown(value)} is neither a width in bits nor one of {', '.join(WEIGHTS)}, {MIXED}")
     return value if isinstance(value, str) else integer(2, 16)(value)
+
+
+def activations_given(value: object) -> int | str:
+    """Bits of activations, or mixed; ValueError for anything else."""
+    return MIXED if value == MIXED else integer(2, 16)(value)
 
 
 def granularity_given(value: object) -> str:
@@ -172,6 +231,19 @@ def granularity_given(value: object) -> str:
     if given not in ("channel", "tensor") and not (kind == "group" and size.isdecimal() and int(size) > 0):
         raise ValueError(f"{shown(given)} is not channel, tensor, or group=N such as group=32")
     return given
+
+
+def points(value: object) -> float:
+    """A share of samples in percent; ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 100:
+        raise ValueError(f"must be a number of points from 0 to 100, such as 1.0, not {shown(value)}")
+    return float(value)
+
+
+def _budgets(value: object) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise ValueError(f'must be a table such as {{flash = "64KiB"}}, not {shown(value)}')
+    return {name: limit(name, given) for name, given in value.items()}
 
 
 def _pipeline(value: object) -> str:
@@ -205,12 +277,16 @@ _READERS: dict[str, Reader] = {
     "pipeline": _pipeline,
     "effort": one_of(*EFFORTS),
     "weights": weights_given,
-    "activations": integer(2, 16),
+    "activations": activations_given,
     "edges": integer(2, 16),
     "granularity": granularity_given,
     "scales": one_of(*SCALES),
     "symmetric_activations": boolean,
     "observer": one_of(AUTO, *OBSERVERS),
+    "budgets": _budgets,
+    "max_loss": points,
+    "allocation": lambda value: read_allocation(text(value)),
+    "sensitivity": lambda value: read_sensitivity(text(value)),
     "data_free": boolean,
     "seed": integer(0, 2**32 - 1),
     "input_ranges": _ranges,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from bitsmith.allocation.budgets import (
     BOPS,
@@ -66,7 +67,7 @@ def ram_bytes(graph: IntegerGraph, target: Target) -> int:
     return peak_bytes(alive(graph.inputs, schedule, graph.outputs), sizes)
 
 
-def require_within(costs: dict[str, float], limits: dict[str, float]) -> None:
+def require_within(costs: Mapping[str, float], limits: Mapping[str, float]) -> None:
     """Raise BudgetError for a cost that exceeds its limit, or that is not known, naming all that do."""
     unknown = [name for name in limits if name not in costs]
     if unknown:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from bitsmith.ir.allocation import Allocation
 
@@ -126,6 +127,16 @@ class Solution:
     def loss(self) -> float:
         """Predicted, in nats a sample."""
         return self.costs[LOSS]
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the allocation, which has a place of its own."""
+        return {
+            "minimised": self.minimise,
+            "limits": dict(self.limits),
+            "predicted": dict(self.costs),
+            "status": self.status,
+            "gap": self.gap,
+        }
 
 
 def within(cost: float, limit: float) -> bool:

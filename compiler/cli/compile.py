@@ -7,15 +7,20 @@ import sys
 from pathlib import Path
 
 from bitsmith.cli.options import (
+    activations,
     add_input_shape,
     add_target,
+    allocation,
     bits,
+    budget,
     effort,
     granularity,
     input_range,
     observer,
+    points,
     scales,
     seed,
+    sensitivity,
     shapes_given,
     weights,
 )
@@ -57,10 +62,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--weights",
         type=weights,
         metavar="BITS|FORMAT",
-        help="2 to 8 bits, or ternary, codebook16, codebook4, powers, power-sums, e4m3, e5m2, e3m2, e2m3, e2m1; "
-        "default: the target's first",
+        help="2 to 8 bits, or ternary, codebook16, codebook4, powers, power-sums, e4m3, e5m2, e3m2, e2m3, e2m1, "
+        "or mixed: chosen layer by layer, for the budgets; default: the target's first",
     )
-    choices.add_argument("--activations", type=bits, metavar="BITS", help="default: the target's first")
+    choices.add_argument(
+        "--activations",
+        type=activations,
+        metavar="BITS",
+        help="bits, or mixed: chosen one by one, for the budgets; default: the target's first",
+    )
     choices.add_argument(
         "--edges",
         type=bits,
@@ -83,6 +93,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="auto|min-max|percentile|mse|kl",
         help="how activation ranges are chosen; default: auto, the one that moves the outputs least; below 8 bits, mse",
     )
+    add_budgets(command)
     recipe = command.add_argument_group("pipeline")
     how = recipe.add_mutually_exclusive_group()
     how.add_argument("--pipeline", metavar="TEXT", help="name,name{option=value,...}: in place of the default passes")
@@ -98,6 +109,37 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--no-explain", dest="explain", action="store_false", help="do not measure what rounding each layer costs"
     )
     recipe.add_argument("--dump-dir", metavar="DIR", help="write the model after every pass into this folder")
+
+
+def add_budgets(command: argparse.ArgumentParser) -> None:
+    """What the result must keep to, and what mixed bits are chosen by."""
+    group = command.add_argument_group("budgets and mixed bits")
+    group.add_argument(
+        "--budget",
+        action="append",
+        default=[],
+        type=budget,
+        metavar="NAME=LIMIT",
+        help="flash=64KiB (constants and code), ram=32KiB (activations at the fullest step), bops=2G, cycles=20M, "
+        "mean-weight-bits=3, mean-activation-bits=4; mixed bits are chosen for it, others checked. With mixed bits, "
+        "default: the target's flash and ram",
+    )
+    group.add_argument(
+        "--max-loss",
+        type=points,
+        metavar="POINTS",
+        help="with mixed bits: the cheapest that, rounded to nearest, without learning, give at most so many percent of "
+        "the calibration samples another class than the float model does",
+    )
+    group.add_argument(
+        "--allocation", type=allocation, metavar="FILE.json", help="bits by name, or the manifest of a mixed compile"
+    )
+    group.add_argument(
+        "--sensitivity",
+        type=sensitivity,
+        metavar="FILE.json",
+        help="what bits cost the outputs, from the manifest of a mixed compile, in place of measuring it",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -117,6 +159,10 @@ def run(options: argparse.Namespace) -> int:
         scales=options.scales,
         symmetric_activations=options.symmetric_activations,
         observer=options.observer,
+        budgets=dict(options.budget),
+        max_loss=options.max_loss,
+        allocation=options.allocation,
+        sensitivity=options.sensitivity,
         seed=options.seed,
         data_free=options.data_free,
         input_ranges=dict(options.input_range),

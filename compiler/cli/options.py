@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+if TYPE_CHECKING:
+    from bitsmith.ir.allocation import Allocation
+    from bitsmith.ir.sensitivity import Sensitivity
+
+Given = TypeVar("Given")
 Read = TypeVar("Read")
 
 
@@ -59,20 +64,53 @@ def input_range(text: str) -> tuple[str, tuple[float, float]]:
 
 def bits(text: str) -> int:
     """Read a width in bits."""
-    if text == "mixed":
-        raise argparse.ArgumentTypeError("mixed bits are not in this version; give one width, such as 8")
     if not text.isdecimal() or not 2 <= int(text) <= 16:
         raise argparse.ArgumentTypeError(f"{text!r} is not a width from 2 to 16")
     return int(text)
 
 
 def weights(text: str) -> int | str:
-    """Read bits of weights, or the name of a format."""
+    """Read bits of weights, the name of a format, or mixed."""
     from bitsmith.recipe import weights_given
 
-    if text == "mixed":
-        raise argparse.ArgumentTypeError("mixed bits are not in this version; give one width, such as 8")
     return _read(weights_given, int(text) if text.isdecimal() else text)
+
+
+def activations(text: str) -> int | str:
+    """Read bits of activations, or mixed."""
+    return text if text == "mixed" else bits(text)
+
+
+def budget(text: str) -> tuple[str, float]:
+    """Read `flash=64KiB`."""
+    from bitsmith.allocation.budgets import budget
+
+    return _read(budget, text)
+
+
+def points(text: str) -> float:
+    """Read a share of samples in percent."""
+    from bitsmith.recipe import points
+
+    try:
+        number: object = float(text)
+    except ValueError:
+        number = text
+    return _read(points, number)
+
+
+def allocation(text: str) -> Allocation:
+    """Read a file of bits by name."""
+    from bitsmith.allocation.files import read_allocation
+
+    return read_allocation(text)
+
+
+def sensitivity(text: str) -> Sensitivity:
+    """Read a file of what bits cost."""
+    from bitsmith.allocation.files import read_sensitivity
+
+    return read_sensitivity(text)
 
 
 def granularity(text: str) -> str:
@@ -96,7 +134,7 @@ def scales(text: str) -> str:
     return _one_of(text, SCALES)
 
 
-def _read(reader: Callable[[object], Read], given: object) -> Read:
+def _read(reader: Callable[[Given], Read], given: Given) -> Read:
     try:
         return reader(given)
     except ValueError as fault:

@@ -60,7 +60,7 @@ def _refuse_unknown(arguments: Sequence[str], parser: Parser, known: set[str]) -
         option = argument.split("=")[0]
         is_option = re.match(r"--?[A-Za-z]", argument) is not None
         if is_option and option not in known and (option.startswith("--") or argument[:2] not in known):
-            raise UsageError(f"{parser.prog} does not take {option}", fix=PLANNED.get(option) or suggest(option, known))
+            raise UsageError(f"{parser.prog} does not take {option}", fix=suggest(option, known))
 
 
 def build() -> tuple[Parser, dict[str, Parser]]:
@@ -68,7 +68,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog="bitsmith",
         description="Compile trained float32 ONNX models into verified integer artifacts for small machines.",
-        epilog="Exit codes: 0 done; 1 the artifact failed a check; 2 the input is wrong.",
+        epilog="Exit codes: 0 done; 1 the artifact failed a check or a budget; 2 the input is wrong.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"bitsmith {version('bitsmith')}")
@@ -83,9 +83,3 @@ def build() -> tuple[Parser, dict[str, Parser]]:
             command.set_defaults(run=run)
             commands[name] = command
     return parser, commands
-
-
-PLANNED: dict[str, str] = {
-    "--budget": "This version has no budgets: it compiles to the bits of --weights and --activations.",
-}
-"""What to say of options that the design has and this version has not."""

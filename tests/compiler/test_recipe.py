@@ -132,7 +132,7 @@ def test_options_come_before_the_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("weight = 8", r"weight: there is no such key\. Did you mean weights\?"),
-        ('weights = "mixed"', "weights: 'mixed' is neither a width in bits nor one of ternary"),
+        ('weights = "many"', "weights: 'many' is neither a width in bits nor one of ternary"),
         ("observer = 'entropy'", "observer: 'entropy' is not known"),
         ("pipeline = 3", "pipeline: must be a text"),
         ("seed = -1", "seed: must be an integer from 0"),
