@@ -68,6 +68,14 @@ class Module:
             )
         return self.statistics
 
+    def require_sensitivity(self) -> Sensitivity:
+        if self.sensitivity is None:
+            raise PipelineError(
+                "a pass reads sensitivities that no pass before it measured",
+                fix="Put `measure-sensitivity` before it in the pipeline, or give --sensitivity.",
+            )
+        return self.sensitivity
+
     def require_integer(self) -> IntegerGraph:
         if self.integer is None:
             raise PipelineError("the pipeline ends without an integer graph", fix="End the pipeline with `integerize`.")

@@ -1,0 +1,51 @@
+"""Why no widths keep to the limits: which of them binds, and what would do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bitsmith.allocation.budgets import shown
+from bitsmith.allocation.problem import LOSS, Problem, Solution, within
+from bitsmith.allocation.program import solve
+from bitsmith.errors import BudgetError
+
+
+def require_solution(problem: Problem) -> Solution:
+    """The best widths; BudgetError that says which limits bind, and the least that they would have to be."""
+    found = solve(problem)
+    if found is None:
+        raise _infeasible(problem)
+    return found
+
+
+def _infeasible(problem: Problem) -> BudgetError:
+    least = {name: _least(problem, name, among=()) for name in problem.limits}
+    if None in least.values() or not least:
+        return BudgetError(
+            "the target vetoes every choice of bits for some layer",
+            fix="Give --target a file whose `cycles` has more pairs of widths.",
+        )
+    alone = {name: cost for name, cost in least.items() if cost is not None and not within(cost, problem.limits[name])}
+    if alone:
+        return BudgetError(
+            " and ".join(f"{_called(problem, name)} cannot be kept by any bits" for name in alone),
+            fix="The least that would do: " + ", ".join(f"{name} {shown(name, alone[name])}" for name in alone) + ".",
+        )
+    beside = {name: _least(problem, name, among=[one for one in problem.limits if one != name]) for name in least}
+    would_do = [f"{name} {shown(name, cost)}" for name, cost in beside.items() if cost is not None]
+    return BudgetError(
+        " and ".join(_called(problem, name) for name in problem.limits) + " cannot be kept together by any bits",
+        fix=f"With the others as they are, {' or '.join(would_do)} would do." if would_do else "Give larger ones.",
+    )
+
+
+def _least(problem: Problem, name: str, among: list[str] | tuple[()]) -> float | None:
+    """The smallest that a cost can be while some other limits are kept; None if these cannot be."""
+    kept = {other: problem.limits[other] for other in among}
+    found = solve(replace(problem, limits=kept, minimise=name))
+    return None if found is None else found.costs[name]
+
+
+def _called(problem: Problem, name: str) -> str:
+    what = "the predicted loss" if name == LOSS else f"the budget {name}"
+    return f"{what} of {shown(name, problem.limits[name])}"

@@ -1,0 +1,116 @@
+"""Choose the bits of every weight and activation that has no format yet, for the budgets that there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from bitsmith import registry
+from bitsmith.allocation.budgets import BUDGETS, FLASH, RAM, limit, shown
+from bitsmith.allocation.build import problem_of
+from bitsmith.allocation.costs import Layout
+from bitsmith.allocation.diagnose import require_solution
+from bitsmith.allocation.problem import LOSS, Problem, Solution
+from bitsmith.errors import PipelineError
+from bitsmith.manager import Changes, Pass
+from bitsmith.module import Module
+from bitsmith.passes.allocate_bits.agreement import Classes
+
+
+@dataclass(frozen=True)
+class AllocateBits(Pass):
+    """Minimise the predicted loss within budgets, or a cost within a largest loss, by an integer linear program.
+
+    What `measure-sensitivity` found each weight and each group of activations to lose at each width adds up to the
+    loss; flash, memory at every step, bit operations and cycles are exact (compiler/allocation). What has a format
+    when this pass runs stays as it is; inputs and outputs get `edges` bits. (Hubara et al. 2020, arXiv:2006.10518,
+    section 3.3; Yao et al. 2021, HAWQ-V3, arXiv:2011.10680, section 3.4.)
+
+    flash, ram: such as 64KiB. bops, cycles: such as 2G. mean_weight_bits, mean_activation_bits: such as 3.5.
+    max_loss:    how many points of accuracy may be lost. Labels are not at hand, so what is held to it is how many
+                 percent of some calibration samples get another class than the float model gives them: accuracy on
+                 those samples cannot fall by more. Weights and activations are rounded to nearest for that, without
+                 learned rounding, which gives part of it back. The cheapest allocation is looked for along those that
+                 lose least at each cost.
+    minimise:    with max_loss, the cost to minimise: flash, ram, bops, cycles, or mean bits; by default flash, or ram
+                 where all weights have formats.
+    granularity: of the scales that weights will have. group: how many inputs will share a multiplier.
+    edges:       bits of the graph's inputs and outputs; 0 for 8.
+    """
+
+    name: ClassVar[str] = "allocate-bits"
+
+    flash: str = ""
+    ram: str = ""
+    bops: str = ""
+    cycles: str = ""
+    mean_weight_bits: str = ""
+    mean_activation_bits: str = ""
+    max_loss: float | None = None
+    minimise: str = ""
+    granularity: str = "channel"
+    group: int = 0
+    edges: int = 0
+
+    def run(self, module: Module) -> Changes:
+        limits = self._limits()
+        problem = problem_of(
+            module.graph,
+            module.target,
+            module.require_sensitivity(),
+            limits,
+            plan=module.plan,
+            layout=Layout(self.granularity, self.group),
+            edges=self.edges,
+        )
+        changes = Changes()
+        found = require_solution(problem) if self.max_loss is None else self._cheapest(module, problem, changes)
+        module.allocation, module.solution = found.allocation, found
+        for group in problem.groups:
+            if not group.settled:
+                changes.change(group.name)
+        for line in _notes(problem, found):
+            changes.note(line)
+        return changes
+
+    def _limits(self) -> dict[str, float]:
+        limits = {}
+        for name in BUDGETS:
+            given = getattr(self, name.replace("-", "_"))
+            if given:
+                try:
+                    limits[name] = limit(name, given)
+                except ValueError as reason:
+                    raise PipelineError(str(reason), where=f"pass {self.name}") from None
+        if not limits and self.max_loss is None:
+            raise PipelineError("no budget", where=f"pass {self.name}", fix="Give it flash=64KiB, or max_loss=1.0.")
+        if self.minimise and (self.minimise not in BUDGETS or self.max_loss is None):
+            fix = registry.suggest(self.minimise, BUDGETS) if self.max_loss is not None else "Give max_loss too."
+            raise PipelineError(f"minimise={self.minimise}", where=f"pass {self.name}", fix=fix)
+        return limits
+
+    def _cheapest(self, module: Module, problem: Problem, changes: Changes) -> Solution:
+        """The cheapest allocation that changes the class of few enough samples."""
+        open_weights = any(group.is_weight and not group.settled for group in problem.groups)
+        cost = self.minimise or (FLASH if open_weights else RAM)
+        classes = Classes(module, self.granularity, self.group)
+        found = classes.cheapest(replace(problem, minimise=cost), self.max_loss or 0.0)
+        changes.note(
+            f"{100 * found.changed:.1f} % of {classes.samples} calibration samples get another class when rounded to "
+            f"nearest, of {self.max_loss:g} % that may"
+        )
+        return found.solution
+
+
+def _notes(problem: Problem, found: Solution) -> Iterator[str]:
+    """What was chosen, in a few lines."""
+    for is_weight, what in ((True, "weights"), (False, "activations")):
+        chosen = [found.bits[one.name] for one in problem.groups if one.is_weight == is_weight and not one.settled]
+        if chosen:
+            counts = ", ".join(f"{count} of {bits} bits" for bits, count in sorted(Counter(chosen).items()))
+            yield f"{what}: {counts}"
+    limits = {name: value for name, value in found.limits.items() if name != LOSS}
+    kept = [f"{name} {shown(name, found.costs[name])} of {shown(name, value)}" for name, value in limits.items()]
+    yield f"predicted loss {found.loss:.3g} nats" + (f"; {', '.join(kept)}" if kept else "")

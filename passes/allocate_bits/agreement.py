@@ -1,0 +1,125 @@
+"""How many samples get another class with an allocation's bits: what can be said of accuracy without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.allocation.diagnose import require_solution
+from bitsmith.allocation.problem import LOSS, Problem, Solution
+from bitsmith.errors import BudgetError, PipelineError
+from bitsmith.execution.observe import fitting_batch
+from bitsmith.execution.runtime import Session
+from bitsmith.execution.simulate import simulated
+from bitsmith.ir.formats import Format
+from bitsmith.ir.fusion import materialised
+from bitsmith.ir.graph import Graph, Value
+from bitsmith.module import Module
+from bitsmith.passes.quantize_activations import QuantizeActivations
+from bitsmith.passes.quantize_weights import QuantizeWeights
+from bitsmith.pipelines import rest
+
+SAMPLES = 512
+"""Calibration samples that are looked at, at most."""
+
+BATCH = 16
+TRIALS = 9
+"""Allocations between the best and the cheapest that are tried."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A solution, and the part of the samples that get another class with it."""
+
+    solution: Solution
+    changed: float
+
+
+class Classes:
+    """The classes that the float network gives some calibration samples, and what rounding makes of them.
+
+    granularity, group: of the weights that have no format yet.
+    Raises PipelineError for a model that does not give one score per class.
+    """
+
+    def __init__(self, module: Module, granularity: str, group: int) -> None:
+        self._module = module
+        self._granularity, self._group = granularity, group
+        self._data = module.require_calibration().take(SAMPLES)
+        self._scores = _scores(module.graph)
+        self._wanted = self._classes({})
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self._wanted)
+
+    def cheapest(self, problem: Problem, points: float) -> Found:
+        """The solution of least cost that changes the class of at most `points` percent of the samples.
+
+        Of solutions whose predicted loss is bounded, that is, since the loss that goes with so many changes is found
+        by bisection between the least there is and that of the cheapest solution of all.
+        """
+        best = self._tried(require_solution(replace(problem, minimise=LOSS)))
+        if best.changed > points / 100:
+            raise BudgetError(
+                f"{points:g} points cannot be kept by any bits: those that lose least change the class of "
+                f"{100 * best.changed:.1f} % of the calibration samples",
+                fix="Give --max-loss more, or give more calibration samples.",
+            )
+        worst = self._tried(require_solution(problem))
+        if worst.changed <= points / 100:
+            return worst
+        low, high = max(best.solution.loss, 1e-9 * worst.solution.loss), worst.solution.loss
+        # The best need not be the cheapest that loses as little.
+        kept = best
+        for trial in range(TRIALS):
+            self._module.progress("allocate bits", trial, TRIALS)
+            middle = float(np.sqrt(low * high))
+            found = self._tried(require_solution(replace(problem, limits={**problem.limits, LOSS: middle})))
+            if found.changed <= points / 100:
+                kept, low = found, middle
+            else:
+                high = middle
+        self._module.progress("allocate bits", TRIALS, TRIALS)
+        return kept
+
+    def _tried(self, solution: Solution) -> Found:
+        formats = self._formats(solution)
+        return Found(solution, float((self._classes(formats) != self._wanted).mean()))
+
+    def _formats(self, solution: Solution) -> Mapping[str, Format]:
+        """The formats that the solution's bits lead to: those there are, and nearest rounding of the rest."""
+        trial = replace(self._module, allocation=solution.allocation)
+        target = trial.target
+        if solution.allocation.weights:
+            scales = QuantizeWeights(rest(target.weight_bits), self._granularity, group=self._group)
+            scales.run(trial)
+        if solution.allocation.activations:
+            QuantizeActivations(rest(target.activation_bits), observer="mse").run(trial)
+        return trial.plan.formats
+
+    def _classes(self, formats: Mapping[str, Format]) -> npt.NDArray[np.int64]:
+        session = Session(simulated(self._module.graph, formats), [self._scores])
+        batches = self._data.batches(fitting_batch(materialised(self._module.graph), BATCH))
+        return np.concatenate([session.run(batch)[self._scores].argmax(axis=1) for batch in batches])
+
+
+def _scores(graph: Graph) -> str:
+    """The one output that has a score per class, or what a Softmax makes it of."""
+    (first, *more) = graph.outputs
+    inputs = {value.sample_shape for value in graph.inputs}
+    if more or len(first.sample_shape) != 1 or first.sample_shape[0] < 2 or first.sample_shape in inputs:
+        raise PipelineError(
+            "a largest loss in points, for a model whose output is not one score per class",
+            fix="Give budgets instead: --budget flash=64KiB.",
+        )
+    return _before_softmax(first).name
+
+
+def _before_softmax(value: Value) -> Value:
+    maker = value.producer
+    return maker.operand(0) if maker is not None and maker.op == "Softmax" else value
