@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.ir.formats import Format, IntegerArray
+from bitsmith.ir.formats import Format
 from bitsmith.ir.integer import IntegerGraph, Linear, Reshape, Shape, Value
 
 Order = npt.NDArray[np.int64]
@@ -71,7 +72,7 @@ def channels_last(shape: Shape) -> Shape:
     return (*shape[1:], *shape[:1])
 
 
-def last_first(array: IntegerArray) -> IntegerArray:
+def last_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """An array with its axis 0 made the last, contiguous."""
     return np.ascontiguousarray(np.moveaxis(array, 0, -1)) if array.ndim > 1 else array
 

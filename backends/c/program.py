@@ -100,7 +100,7 @@ def _homes(graph: IntegerGraph, tensors: Mapping[str, Tensor]) -> dict[str, str]
     for operation in graph:
         name = operation.output
         homes[name] = name
-        if is_identity(operation, graph, tensors):
+        if is_identity(operation, tensors[operation.inputs[0]], tensors[name]):
             home = homes[operation.inputs[0]]
             if name not in graph.outputs or home not in spoken_for:
                 homes[name] = home

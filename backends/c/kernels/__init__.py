@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from bitsmith.backends.c.kernels.binary import PortableBinary
+from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.linear import PortableLinear
+from bitsmith.backends.c.kernels.moves import PortableMove
+from bitsmith.backends.c.kernels.pooling import PortableAveragePool, PortableMaxPool
+from bitsmith.backends.c.kernels.table import PortableTable
 from bitsmith.errors import InternalError
 
 __all__ = ["FAMILIES", "Constant", "Kernel", "KernelFamily", "Site", "choose"]
 
-FAMILIES: tuple[KernelFamily, ...] = (PortableLinear(),)
+FAMILIES: tuple[KernelFamily, ...] = (
+    PortableDepthwise(),
+    PortableConv(),
+    PortableLinear(),
+    PortableBinary(),
+    PortableAveragePool(),
+    PortableMaxPool(),
+    PortableTable(),
+    PortableMove(),
+)
 """In order of preference: the first that does not refuse is taken. Those of one machine come before portable ones."""
 
 

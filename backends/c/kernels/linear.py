@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from bitsmith.backends.c.kernels.accumulate import bias
 from bitsmith.backends.c.kernels.kernel import Kernel, KernelFamily, Site
-from bitsmith.backends.c.kernels.requantize import channel_rule
+from bitsmith.backends.c.kernels.requantize import requantize_step
 from bitsmith.backends.c.kernels.weights import weights
 from bitsmith.ir.integer import Linear
 
@@ -31,7 +31,7 @@ class PortableLinear(KernelFamily):
         columns = site.x.logical[0] if len(site.x.shape) > 1 else 1
         stored = weights(operation.weight, operation.weight_format)
         start = bias(site, operation.weight, operation.bias)
-        rule = channel_rule(operation.requantize, site.magnitude, outputs)
+        step = requantize_step(operation.requantize, site.magnitude, site.output.logical, channel_axis=-1)
         return Kernel(
             self.name,
             "linear.c.j2",
@@ -42,10 +42,10 @@ class PortableLinear(KernelFamily):
                 "outputs": outputs,
                 "weights": stored,
                 "zero_point": start.zero_point,
-                "rule": rule,
+                "step": step,
             },
-            constants=(*stored.constants, start.constant, *rule.constants),
-            helpers=rule.helpers,
+            constants=(*stored.constants, start.constant, *step.constants),
+            helpers=step.helpers,
             scratch=inputs * site.x.itemsize if columns > 1 else 0,
             note=stored.description,
         )

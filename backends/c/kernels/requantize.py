@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bitsmith.backends.c.kernels.kernel import Constant
+from bitsmith.backends.c.layout import last_first
 from bitsmith.ir.bounds import INT32_MAGNITUDE
-from bitsmith.ir.integer import Requantize
+from bitsmith.ir.integer import Requantize, Shape
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A multiplier or an upper bound: one number, or an array by channel, by pixel, or by element.
+
+    by: empty for a `value` that serves all; else `channel`, `pixel` or `element`, which the constant counts by.
+    """
+
+    by: str
+    value: int
 
 
 @dataclass(frozen=True, eq=False)
-class ChannelRule:
-    """A requantize step whose multiplier and caps are numbers, or go by the channel.
+class RequantizeStep:
+    """A requantize step as the macro `requantized` writes it.
 
-    multiplier, caps: a number that serves all channels, or None where there is an array: a constant of that name.
-    function: the helper that computes it: `requantize`, or `requantize_wide` where the rescaled accumulator may pass
-              int32 before it is clamped.
+    function:   the helper that computes it: `requantize`, or `requantize_wide` where the rescaled accumulator may pass
+                int32 before it is clamped.
+    constants:  `multiplier` and `caps`, where they are no single number.
     """
 
     rule: Requantize
-    multiplier: int | None
-    caps: int | None
+    multiplier: Parameter
+    caps: Parameter
     function: str
+    channels: int
     constants: tuple[Constant, ...]
-
-    @property
-    def has_caps(self) -> bool:
-        return self.rule.caps is not None
 
     @property
     def helpers(self) -> tuple[str, ...]:
@@ -41,22 +52,35 @@ def rescale_function(rule: Requantize, magnitude: int) -> str:
     return "requantize" if rescaled + abs(rule.zero_point) + 1 <= INT32_MAGNITUDE else "requantize_wide"
 
 
-def channel_rule(rule: Requantize, magnitude: int, channels: int) -> ChannelRule:
-    """The step of an accumulator up to `magnitude`, whose multipliers and caps are one or one a channel."""
-    multiplier = np.broadcast_to(rule.multiplier.ravel(), channels)
-    caps = np.broadcast_to(rule.highest if rule.caps is None else rule.caps.ravel(), channels)
-    one_multiplier = bool((multiplier == multiplier[0]).all())
-    one_cap = bool((caps == caps[0]).all())
+def requantize_step(rule: Requantize, magnitude: int, logical: Shape, channel_axis: int = 0) -> RequantizeStep:
+    """The step of an accumulator up to `magnitude`, for a result of this shape in the integer graph.
+
+    channel_axis: 0, or the last for a Linear, whose multipliers go by its last axis.
+    """
     constants = []
-    if not one_multiplier:
-        constants.append(Constant("multiplier", "int32_t", multiplier, f"of each output, over 2^{rule.shift}"))
-    if not one_cap:
-        ctype = "int8_t" if caps.min() >= -128 and caps.max() < 128 else "int32_t"
-        constants.append(Constant("caps", ctype, caps, "upper bound of each output"))
-    return ChannelRule(
-        rule,
-        int(multiplier[0]) if one_multiplier else None,
-        int(caps[0]) if one_cap else None,
-        rescale_function(rule, magnitude),
-        tuple(constants),
-    )
+    multiplier, array = _parameter(rule.multiplier, logical, channel_axis)
+    if array is not None:
+        comment = f"by {multiplier.by}, over 2^{rule.shift}"
+        constants.append(Constant("multiplier", "int32_t", array, comment))
+    # A cap lies within the clamp, so it can take the place of the clamp's upper end.
+    caps, array = _parameter(np.array(rule.highest) if rule.caps is None else rule.caps, logical, channel_axis)
+    if array is not None:
+        ctype = "int8_t" if array.min() >= -128 and array.max() < 128 else "int32_t"
+        constants.append(Constant("caps", ctype, array, f"upper bound by {caps.by}"))
+    channels = logical[channel_axis] if logical else 1
+    return RequantizeStep(rule, multiplier, caps, rescale_function(rule, magnitude), channels, tuple(constants))
+
+
+def _parameter(
+    array: npt.NDArray[np.int64], logical: Shape, channel_axis: int
+) -> tuple[Parameter, npt.NDArray[np.int64] | None]:
+    if (array == array.flat[0]).all():
+        return Parameter("", int(array.flat[0])), None
+    full: npt.NDArray[Any] = array.reshape((1,) * (len(logical) - array.ndim) + array.shape)
+    axis = channel_axis % len(logical)
+    varies = [size > 1 for size in full.shape]
+    if not any(varies[:axis] + varies[axis + 1 :]):
+        return Parameter("channel", 0), np.broadcast_to(full.ravel(), logical[axis])
+    if axis == 0 and not varies[0]:
+        return Parameter("pixel", 0), np.broadcast_to(full[0], logical[1:]).ravel()
+    return Parameter("element", 0), last_first(np.broadcast_to(full, logical)).ravel()

@@ -1,0 +1,34 @@
+"""Random integer graphs of every operation and width, as C under sanitizers, against the interpreter."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from bitsmith.ir.integer import IntegerGraph
+from tests.backends.c.agreement import assert_equal
+from tests.strategies import integer_graphs
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@settings(max_examples=60, suppress_health_check=SLOW)
+@given(graph=integer_graphs())
+def test_graphs_of_any_operations(graph: IntegerGraph) -> None:
+    assert_equal(graph)
+
+
+@settings(max_examples=30, suppress_health_check=SLOW)
+@given(graph=integer_graphs(["Conv", "Linear"], most=2))
+def test_products_whatever_grid_weights_are_on(graph: IntegerGraph) -> None:
+    assert_equal(graph)
+
+
+@pytest.mark.parametrize("kind", ["Add", "Mul", "Concat", "Transpose", "Slice", "Resize", "Pad", "Reshape", "Table"])
+def test_one_operation(kind: str) -> None:
+    @settings(max_examples=6, suppress_health_check=SLOW)
+    @given(graph=integer_graphs([kind], most=2))
+    def holds(graph: IntegerGraph) -> None:
+        assert_equal(graph)
+
+    holds()
