@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from bitsmith.allocation.budgets import shown
 from bitsmith.console import columns, paint
 from bitsmith.report import decibels_text, ratio_text, thousands
 
@@ -22,6 +24,8 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     smaller = f", {before / after:.1f} times smaller" if after else ""
     yield "constants", f"{thousands(before)} bytes in float -> {thousands(after)} in packed integers{smaller}"
     yield "work", f"{thousands(manifest['macs'])} multiply-accumulates a sample, {_widest(manifest)}"
+    yield from _budgets(manifest)
+    yield from _bits(manifest)
     distance = manifest["distance"]
     if distance is not None:
         for output, value in distance["sqnr_db"].items():
@@ -37,6 +41,32 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for step in manifest["left_to_host"]:
         yield "left to the host", f"{step['op']} on {step['output']}, in float"
     yield "files", ", ".join([*manifest["files"], "manifest.json"])
+
+
+RUNS = 12
+"""Runs of layers with the same bits that are listed."""
+
+
+def _budgets(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the model costs of each budget."""
+    for name, limit in manifest["budgets"].items():
+        yield "budget", f"{name}: {shown(name, manifest['costs'][name])} of {shown(name, limit)}"
+
+
+def _bits(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Bits of weights and of the activations they multiply, where not all are alike: a line a run of layers."""
+    if manifest["allocation"] is None:
+        return
+    values = manifest["values"]
+    layers = [layer for layer in manifest["layers"] if layer["macs"]]
+    pairs = [(layer["weight_bits"], values[layer["inputs"][0]]["format"]["bits"], layer["name"]) for layer in layers]
+    runs = [(pair, [name for *_, name in run]) for pair, run in groupby(pairs, key=lambda pair: pair[:2])]
+    for index, ((weight, activation), names) in enumerate(runs[:RUNS]):
+        where = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} layers)"
+        yield "" if index else "bits", f"weights {weight}, inputs {activation}: {where}"
+    if len(runs) > RUNS:
+        rest = sum(len(names) for _, names in runs[RUNS:])
+        yield "", f"and {rest} more layers, in manifest.json"
 
 
 SHOWN = 2

@@ -91,6 +91,7 @@ def shown(name: str, value: float) -> str:
         return f"{value:.2f} bits"
     if name in (BOPS, CYCLES):
         return _with_prefix(value)
+    # A loss, in nats.
     return f"{value:.4g}"
 
 

@@ -45,9 +45,8 @@ def groups_of(graph: Graph, plan: Plan, target: Target, sensitivity: Sensitivity
 
 
 def _open(name: str, legal: Sequence[int], losses: Mapping[str, Losses], what: str) -> tuple[int, ...]:
-    """The legal widths whose loss is known; above those that were measured nothing is lost."""
-    known = losses.get(name, {})
-    widths = tuple(sorted(bits for bits in legal if known and (bits in known or bits > max(known))))
+    """The legal widths whose loss is known."""
+    widths = tuple(sorted(set(legal) & set(losses.get(name, {}))))
     if not widths:
         raise PipelineError(
             f"nothing is known of what the bits of {what} {name} cost the outputs",

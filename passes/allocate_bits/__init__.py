@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bitsmith import registry
-from bitsmith.allocation.budgets import BUDGETS, FLASH, RAM, limit, shown
+from bitsmith.allocation.budgets import BUDGETS, FLASH, RAM, limit
 from bitsmith.allocation.build import problem_of
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.diagnose import require_solution
-from bitsmith.allocation.problem import LOSS, Problem, Solution
+from bitsmith.allocation.problem import Problem, Solution
 from bitsmith.errors import PipelineError
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
@@ -111,6 +111,4 @@ def _notes(problem: Problem, found: Solution) -> Iterator[str]:
         if chosen:
             counts = ", ".join(f"{count} of {bits} bits" for bits, count in sorted(Counter(chosen).items()))
             yield f"{what}: {counts}"
-    limits = {name: value for name, value in found.limits.items() if name != LOSS}
-    kept = [f"{name} {shown(name, found.costs[name])} of {shown(name, value)}" for name, value in limits.items()]
-    yield f"predicted loss {found.loss:.3g} nats" + (f"; {', '.join(kept)}" if kept else "")
+    yield f"predicted loss {found.loss:.3g} nats, {found.status}"

@@ -1,0 +1,152 @@
+"""allocate-bits: what it leaves alone, what it chooses, what it refuses, and what it promises with max_loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+import pytest
+
+from bitsmith.dataset import Dataset
+from bitsmith.errors import BudgetError, PipelineError
+from bitsmith.execution.runtime import Session
+from bitsmith.execution.simulate import simulated
+from bitsmith.importing.load import load_graph
+from bitsmith.ir.graph import Graph
+from bitsmith.manager import Pipeline
+from bitsmith.module import Module
+from bitsmith.pipelines import NORMALISE
+from tests.compiler.allocation.made_up import BOARD, sensitivity_of
+from tests.sketch import Sketch, normal
+
+SAMPLES = normal(200, 3, 6, 6, seed=9)
+
+
+def classifier() -> Graph:
+    """Two convolutions, a residual, and scores of five classes."""
+    sketch = Sketch(x=("N", 3, 6, 6))
+    first = sketch.add("Relu", sketch.add("Conv", "x", sketch.hold(normal(8, 3, 3, 3), "w1"), pads=[1, 1, 1, 1]))
+    second = sketch.add("Conv", first, sketch.hold(normal(8, 8, 3, 3, seed=1), "w2"), pads=[1, 1, 1, 1])
+    pooled = sketch.add("GlobalAveragePool", sketch.add("Relu", sketch.add("Add", first, second)))
+    flat = sketch.add("Flatten", pooled)
+    scores = sketch.add("Gemm", flat, sketch.hold(normal(5, 8, seed=2), "w3"), transB=1)
+    graph = load_graph(sketch.model(scores))
+    Pipeline.parse(NORMALISE).run(Module(graph, BOARD))
+    return graph
+
+
+def module(graph: Graph | None = None, samples: npt.NDArray[Any] = SAMPLES) -> Module:
+    graph = graph or classifier()
+    (value,) = graph.inputs
+    data = Dataset.from_arrays({value.name: samples})
+    found = Module(graph, BOARD, data, sensitivity=sensitivity_of(graph))
+    Pipeline.parse("calibrate").run(found)
+    return found
+
+
+def run(passes: str, graph: Graph | None = None) -> Module:
+    found = module(graph)
+    Pipeline.parse(passes).run(found)
+    return found
+
+
+def test_every_open_weight_and_activation_gets_bits_and_edges_get_8() -> None:
+    allocation = run("allocate-bits{mean_weight_bits=3,mean_activation_bits=6}").allocation
+    assert allocation is not None
+    assert set(allocation.weights) == {"w1", "w2", "w3"}
+    sizes = {"w1": 216, "w2": 576, "w3": 40}
+    assert sum(sizes[name] * bits for name, bits in allocation.weights.items()) <= 3 * sum(sizes.values())
+    graph = classifier()
+    assert {allocation.activations[value.name] for value in (*graph.inputs, *graph.outputs)} == {8}
+
+
+def test_edges_are_as_asked() -> None:
+    found = run("allocate-bits{ram=2KiB,edges=6}").allocation
+    assert found is not None
+    assert found.activations["x"] == 6
+
+
+def test_what_has_a_format_is_left_alone() -> None:
+    found = run("quantize-weights{bits=4},allocate-bits{ram=400}")
+    assert found.allocation is not None
+    assert not found.allocation.weights
+    assert found.solution is not None
+    assert found.solution.costs["mean-weight-bits"] == 4
+    found = run("quantize-activations{bits=5},allocate-bits{flash=1KiB}")
+    assert found.allocation is not None
+    assert not found.allocation.activations
+    assert set(found.allocation.weights) == {"w1", "w2", "w3"}
+
+
+def test_a_budget_that_no_bits_keep_is_told_with_the_least_that_would_do() -> None:
+    with pytest.raises(BudgetError, match=r"the budget flash of 200 bytes cannot be kept by any bits") as told:
+        run("allocate-bits{flash=200}")
+    least = str(told.value).split("The least that would do: flash ")[1].split()[0]
+    found = run(f"allocate-bits{{flash={least}}}").solution
+    assert found is not None
+    assert found.costs["flash"] == int(least)
+    with pytest.raises(BudgetError, match="cannot be kept"):
+        run(f"allocate-bits{{flash={int(least) - 1}}}")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ("", "no budget. Give it flash=64KiB"),
+        ("flash=64QiB", "pass allocate-bits: flash '64QiB' has no known unit"),
+        ("cycles=20M", "target board does not say how many cycles"),
+        ("flash=64KiB,minimise=ram", "minimise=ram. Give max_loss too"),
+        ("max_loss=1,minimise=rma", "minimise=rma. Did you mean ram?"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: str, complaint: str) -> None:
+    with pytest.raises(PipelineError, match=complaint):
+        run(f"allocate-bits{{{options}}}")
+
+
+def test_it_needs_a_sensitivity() -> None:
+    found = module()
+    found.sensitivity = None
+    with pytest.raises(PipelineError, match="Put `measure-sensitivity` before it"):
+        Pipeline.parse("allocate-bits{flash=64KiB}").run(found)
+
+
+def changed(found: Module) -> float:
+    """The part of the samples that get another class with formats made of the allocation."""
+    Pipeline.parse("quantize-weights,quantize-activations{observer=mse}").run(found)
+    (output,) = (value.name for value in found.graph.outputs)
+    graphs = found.graph, simulated(found.graph, found.plan.formats)
+    wanted, got = (Session(graph, [output]).run({"x": SAMPLES})[output].argmax(axis=1) for graph in graphs)
+    return float((wanted != got).mean())
+
+
+@pytest.mark.parametrize("points", [3.0, 10.0, 30.0])
+def test_the_cheapest_within_a_loss_changes_no_more_classes_than_it_may(points: float) -> None:
+    found = run(f"allocate-bits{{max_loss={points}}}")
+    assert changed(found) <= points / 100
+    assert found.solution is not None
+    assert found.solution.minimise == "flash"
+
+
+def test_a_larger_loss_is_cheaper() -> None:
+    costs = [run(f"allocate-bits{{max_loss={points}}}").solution for points in (3.0, 30.0)]
+    assert costs[0] is not None
+    assert costs[1] is not None
+    assert costs[1].costs["flash"] < costs[0].costs["flash"]
+
+
+def test_a_loss_that_no_bits_keep_is_told() -> None:
+    found = module(samples=SAMPLES)
+    sensitivity = sensitivity_of(found.graph, widths=(2,))
+    found.sensitivity = sensitivity
+    with pytest.raises(BudgetError, match=r"0\.1 points cannot be kept by any bits: those that lose least change"):
+        Pipeline.parse("allocate-bits{max_loss=0.1}").run(found)
+
+
+def test_points_of_a_model_without_classes_are_refused() -> None:
+    sketch = Sketch(x=("N", 3, 6, 6))
+    made = sketch.add("Conv", "x", normal(3, 3, 3, 3), pads=[1, 1, 1, 1])
+    graph = load_graph(sketch.model(made))
+    Pipeline.parse(NORMALISE).run(Module(graph, BOARD))
+    with pytest.raises(PipelineError, match="not one score per class"):
+        run("allocate-bits{max_loss=1}", graph)
