@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BitsmithError(Exception):
     """Anything that stops a compile for a reason its user can act on.
@@ -19,9 +21,17 @@ class BitsmithError(Exception):
         self.fix = fix
         super().__init__(what, where, fix)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickle needs to hand an error from one process to another."""
+        return _again, (type(self), self.what, self.where, self.fix)
+
     def __str__(self) -> str:
         located = f"{self.where}: {self.what}" if self.where else self.what
         return f"{located}. {self.fix}" if self.fix else located
+
+
+def _again(kind: type[BitsmithError], what: str, where: str, fix: str) -> BitsmithError:
+    return kind(what, where=where, fix=fix)
 
 
 class ModelError(BitsmithError):
