@@ -53,11 +53,9 @@ def sources(program: Program) -> dict[str, str]:
 def vectors_header(program: Program, inputs: Mapping[str, IntegerArray], outputs: Mapping[str, IntegerArray]) -> str:
     """The golden vectors as C arrays: integers in, and what must come out, (samples, *shape)."""
     arrays = []
-    for kind, samples in (("in", inputs), ("out", outputs)):
-        for position, (name, values) in enumerate(samples.items()):
-            tensor = program.tensors[name]
-            label = kind if len(samples) == 1 else f"{kind}{position}"
-            arrays.append(_array(Constant("", tensor.ctype, tensor.stored(values)), f"golden_{label}"))
+    for tensor, _, label in parameters(program):
+        values = inputs[tensor.name] if tensor.name in inputs else outputs[tensor.name]
+        arrays.append(_array(Constant("", tensor.ctype, tensor.stored(values)), f"golden_{label}"))
     samples = len(next(iter(inputs.values())))
     return tidy(render("model_vectors.h.j2", {**_context(program), "arrays": arrays, "samples": samples}))
 

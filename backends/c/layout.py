@@ -56,11 +56,11 @@ class Tensor:
     def zero_point(self) -> int:
         return self.format.zero_point
 
-    def stored(self, logical: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def stored(self, logical: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Samples of the integer graph, (samples, *logical), as they lie in memory: (samples, elements)."""
         return np.ascontiguousarray(logical.reshape(len(logical), -1)[:, self.order])
 
-    def restored(self, stored: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def restored(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The inverse of `stored`."""
         flat = np.empty_like(stored)
         flat[:, self.order] = stored

@@ -33,15 +33,20 @@ def _moved(operation: Operation, positions: Map, y: Tensor) -> Map:
             return positions.transpose(operation.permutation)
         case Slice():
             kept = zip(operation.starts, operation.steps, y.logical, strict=True)
-            return positions[np.ix_(*(start + step * np.arange(size) for start, step, size in kept))]
+            return _taken(positions, [start + step * np.arange(size) for start, step, size in kept])
         case Resize():
-            return positions[np.ix_(*map(np.array, operation.indices))]
+            return _taken(positions, list(map(np.array, operation.indices)))
         case Pad():
             rank = positions.ndim
             widths = [*zip(operation.pads[:rank], operation.pads[rank:], strict=True)]
             return np.pad(positions, widths, constant_values=FILLED)
         case _:
             raise InternalError(f"a {operation.kind} does not only move elements", where=operation.name)
+
+
+def _taken(positions: Map, indices: list[Map]) -> Map:
+    taken: Map = positions[np.ix_(*indices)]
+    return taken
 
 
 def is_identity(operation: Operation, x: Tensor, y: Tensor) -> bool:

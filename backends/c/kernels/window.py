@@ -62,7 +62,8 @@ class Window:
             places = self.places(axis)
             inside = (places >= 0) & (places < self.size[axis])
             firsts.append(np.where(inside, places, pixels).min(axis=1))
-        return np.minimum(firsts[0][:, None] * self.size[1] + firsts[1][None], pixels).ravel()
+        lowest: npt.NDArray[np.int64] = firsts[0][:, None] * self.size[1] + firsts[1][None]
+        return np.minimum(lowest, pixels).ravel()
 
 
 def window(
