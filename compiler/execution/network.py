@@ -70,6 +70,14 @@ def layers_of(graph: Graph) -> list[Layer]:
     return found
 
 
+def logits(graph: Graph) -> list[str]:
+    """The outputs by name, in order; what a Softmax makes an output of stands for it."""
+    makers = [(value, value.producer) for value in graph.outputs]
+    return [
+        maker.operand(0).name if maker is not None and maker.op == "Softmax" else value.name for value, maker in makers
+    ]
+
+
 def macs_of(layers: list[Layer]) -> int:
     """Multiply-accumulates with weights of one sample."""
     total = 0
@@ -97,11 +105,7 @@ class Network:
         for layer in self.layers:
             if layer.nodes:
                 self.activations[layer.output.name] = self._run(self._session(layer), layer, {})
-        makers = {value: value.producer for value in graph.outputs}
-        self.outputs = [
-            maker.operand(0).name if maker is not None and maker.op == "Softmax" else value.name
-            for value, maker in makers.items()
-        ]
+        self.outputs = logits(graph)
 
     def layer(self, name: str) -> Layer | None:
         """The float layer of a name."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.dataset import Dataset
+from bitsmith.execution.network import logits
 from bitsmith.execution.observe import fitting_batch
 from bitsmith.execution.runtime import Session
 from bitsmith.ir.formats import Format
@@ -69,18 +70,10 @@ def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _outputs(graph: Graph, data: Dataset) -> dict[str, npt.NDArray[np.float32]]:
     """The outputs over all of `data`."""
-    session = Session(graph, _logits(graph))
+    session = Session(graph, logits(graph))
     batch_size = fitting_batch(materialised(graph), BATCH)
     parts = [session.run(batch) for batch in data.batches(batch_size)]
     return {name: np.concatenate([part[name] for part in parts]) for name in session.outputs}
-
-
-def _logits(graph: Graph) -> list[str]:
-    names = []
-    for output in graph.outputs:
-        maker = output.producer
-        names.append(maker.operand(0).name if maker is not None and maker.op == "Softmax" else output.name)
-    return names
 
 
 def _round(graph: Graph, value: Value, chosen: Format) -> None:

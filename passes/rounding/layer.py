@@ -29,9 +29,14 @@ def put_rows(node: Node, rows: npt.NDArray[np.floating]) -> None:
     weight = weight_value(node)
     if weight.constant is None:
         raise InternalError("a weight that is not constant", where=node.where)
+    weight.constant = weight_of(node, rows)
+
+
+def weight_of(node: Node, rows: npt.NDArray[np.floating]) -> FloatArray:
+    """These (groups, rows, k) in the order and the shape of the weight, as float32."""
     flat = rows.reshape(-1, rows.shape[-1])
     turned = flat.T if output_axis(node) == 1 else flat
-    weight.constant = turned.reshape(weight.constant.shape).astype(np.float32)
+    return np.asarray(turned.reshape(weight_value(node).shape), dtype=np.float32)
 
 
 def outputs_by_group(node: Node, outputs: FloatArray) -> FloatArray:

@@ -1,0 +1,145 @@
+"""Measure how far the outputs move when single weights and activations get few bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+from bitsmith import registry
+from bitsmith.errors import PipelineError
+from bitsmith.execution.network import layers_of
+from bitsmith.ir.formats import Plan
+from bitsmith.ir.sensitivity import Sensitivity, falling
+from bitsmith.ir.sharing import activation_groups
+from bitsmith.manager import Changes, Pass
+from bitsmith.module import Module
+from bitsmith.passes.quantize_activations import QuantizeActivations
+from bitsmith.passes.quantize_weights import QuantizeWeights
+from bitsmith.passes.sensitivity.direct import activation_losses, nearest, weight_losses
+from bitsmith.passes.sensitivity.divergence import KINDS, SOFTENED, Divergence
+from bitsmith.passes.sensitivity.learned import learned
+from bitsmith.passes.sensitivity.reconstruction import weighted_errors
+from bitsmith.passes.sensitivity.study import ActivationPart, Study, Table, WeightPart, batch_size
+from bitsmith.passes.sensitivity.trace import second_order
+
+Method = Callable[[Study, bool], tuple[Table, Table]]
+
+
+def _direct(study: Study, free: bool) -> tuple[Table, Table]:
+    return weight_losses(study, nearest(study)), activation_losses(study)
+
+
+def _learned(study: Study, free: bool) -> tuple[Table, Table]:
+    return weight_losses(study, learned(study, free).constants), activation_losses(study)
+
+
+def _reconstruction(study: Study, free: bool) -> tuple[Table, Table]:
+    return weighted_errors(study, learned(study, free)), activation_losses(study)
+
+
+def _second_order(study: Study, free: bool) -> tuple[Table, Table]:
+    return second_order(study)
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {"direct": _direct, "learned": _learned, "reconstruction": _reconstruction, "second-order": _second_order}
+)
+
+
+@dataclass(frozen=True)
+class MeasureSensitivity(Pass):
+    """Predict what each weight and each activation loses at each width, for choosing bits: `Module.sensitivity`.
+
+    A part's loss is how far the outputs move, in nats, when it alone is rounded and all else is as in float. Those of
+    a whole allocation are expected to add up. What was given, or measured before, is kept.
+
+    method:      direct: weights rounded to the nearest, each run through the network (Cai et al. 2020, ZeroQ,
+                 arXiv:2001.00281, equation 2).
+                 learned: the same with weights as learned rounding leaves them, which is what will ship.
+                 reconstruction: the squared error of a layer after learned rounding, times nats by squared error.
+                 second-order: the Fisher information's trace times the squared perturbation (Dong et al. 2020,
+                 HAWQ-V2, arXiv:1911.03852).
+    divergence:  softened, or plain probabilities (see Divergence).
+    samples:     how many of the calibration data are run, at most.
+    weights, activations: bits to measure, as 2+3+4; of these, the ones that the target runs.
+    granularity: of weights, channel or tensor; empty for the target's first.
+    """
+
+    name: ClassVar[str] = "measure-sensitivity"
+
+    method: str = "learned"
+    divergence: str = SOFTENED
+    samples: int = 64
+    weights: str = "2+3+4+5+6+8"
+    activations: str = "2+3+4+5+6+8"
+    granularity: str = ""
+
+    def run(self, module: Module) -> Changes:
+        self._check()
+        changes = Changes()
+        if module.sensitivity is not None:
+            changes.note(f"sensitivity ({module.sensitivity.method}) was there")
+            return changes
+        study = self._study(module)
+        weights, activations = METHODS[self.method](study, module.target.scales == "free")
+        module.sensitivity = Sensitivity(
+            self.method,
+            {name: falling(losses) for name, losses in weights.items()},
+            {name: falling(losses) for name, losses in activations.items()},
+        )
+        for name in (*weights, *activations):
+            changes.change(name)
+        return changes
+
+    def _check(self) -> None:
+        where = f"pass {self.name}"
+        for kind, given, known in (("method", self.method, METHODS), ("divergence", self.divergence, KINDS)):
+            if given not in known:
+                raise PipelineError(f"there is no {kind} {given}", where=where, fix=registry.suggest(given, known))
+        if self.samples < 1:
+            raise PipelineError(f"samples={self.samples}", where=where, fix="Give 1 or more.")
+
+    def _study(self, module: Module) -> Study:
+        """The graph, the samples, and what each part would be at each width."""
+        graph, target = module.graph, module.target
+        data = module.require_calibration().take(self.samples)
+        granularity = self.granularity or target.granularities[0]
+        narrow = {
+            bits: _planned(QuantizeWeights(bits, granularity, scales=target.scales), module)
+            for bits in self._widths(self.weights, target.weight_bits)
+        }
+        ranges = {
+            bits: _planned(QuantizeActivations(bits, bits, "mse", scales=target.scales), module)
+            for bits in self._widths(self.activations, target.activation_bits)
+        }
+        weights = [
+            WeightPart(layer, weight, {bits: plan[weight.name] for bits, plan in narrow.items()})
+            for layer in layers_of(graph)
+            if (weight := layer.weight) is not None
+        ]
+        activations = [
+            ActivationPart(tuple(group), {bits: plan[group[0].name] for bits, plan in ranges.items()})
+            for group in activation_groups(graph)
+        ]
+        divergence = Divergence.of(graph, data, self.divergence, batch_size(graph))
+        return Study(graph, data, weights, activations, divergence, module.seed, module.progress)
+
+    def _widths(self, text: str, legal: Sequence[int]) -> list[int]:
+        """Bits that are asked for and legal, ascending."""
+        where, fix = f"pass {self.name}", "Write bits as 2+3+4."
+        parts = text.split("+")
+        if not all(part.isdecimal() for part in parts):
+            raise PipelineError(f"{text} is no list of bits", where=where, fix=fix)
+        found = sorted({int(part) for part in parts} & set(legal))
+        if not found:
+            raise PipelineError(f"the target runs none of {text} bits", where=where, fix=f"It runs {legal}.")
+        return found
+
+
+def _planned(decide: Pass, module: Module) -> Plan:
+    """The formats that a pass would give."""
+    scratch = Module(module.graph, module.target, module.calibration, module.seed, statistics=module.statistics)
+    decide.run(scratch)
+    return scratch.plan
