@@ -83,9 +83,10 @@ class Choice:
 def default(choice: Choice) -> str:
     """The pipeline that a compile runs unless it is given one of its own.
 
-    Where weights share one scale, layers are equalized first. Where weights or activations have fewer than 8 bits,
-    biases are corrected at least, and learned rounding takes the place of rounding to the nearest unless it is to be
-    fast. Bits that are to be chosen are, before what they are for is quantized, and after what is settled was.
+    Where weights share one scale, or activations have fewer than 8 bits, layers are equalized first: channels that
+    stand out would leave the others few steps of the grid that all share. Where weights or activations have fewer than
+    8 bits, biases are corrected at least, and learned rounding takes the place of rounding to the nearest unless it is
+    to be fast. Bits that are to be chosen are, before what they are for is quantized, and after what is settled was.
     """
     kind, _, size = choice.granularity.partition("=")
     spread = f"granularity=channel,group={size}" if kind == "group" else f"granularity={kind}"
@@ -105,7 +106,7 @@ def default(choice: Choice) -> str:
     return ",".join(
         [
             NORMALISE,
-            *(["equalize"] if kind == "tensor" else []),
+            *(["equalize"] if kind == "tensor" or choice.activations < WIDE else []),
             "calibrate",
             *([] if mixed.weights else [weights]),
             *([] if mixed.activations else [activations]),

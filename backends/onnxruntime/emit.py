@@ -6,7 +6,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from bitsmith.backends.onnxruntime.lower import lower
-from bitsmith.backends.onnxruntime.writer import Writer
+from bitsmith.backends.onnxruntime.writer import Writer, is_wide
 from bitsmith.ir.integer import IntegerGraph
 
 FILE = "model.qdq.onnx"
@@ -23,16 +23,18 @@ def build_model(graph: IntegerGraph) -> onnx.ModelProto:
 
 
 def build_traced_model(graph: IntegerGraph) -> tuple[onnx.ModelProto, dict[str, str]]:
-    """The same model with the uint8 tensor of every operation's result as an output too; and their names by value.
+    """The same model with the integers of every operation's result as an output too; and their names by value.
 
     ORT fuses the same ops: what rounds at the end of a fused op is such a tensor.
     """
     writer = _written(graph)
     model = writer.model()
     tensors = {operation.output: writer.integers(operation.output) for operation in graph}
-    model.graph.output.extend(
-        helper.make_tensor_value_info(tensor, TensorProto.UINT8, None) for tensor in dict.fromkeys(tensors.values())
-    )
+    kinds = {
+        tensor: TensorProto.UINT16 if is_wide(graph.values[value]) else TensorProto.UINT8
+        for value, tensor in tensors.items()
+    }
+    model.graph.output.extend(helper.make_tensor_value_info(tensor, kind, None) for tensor, kind in kinds.items())
     return model, tensors
 
 

@@ -1,7 +1,8 @@
 """Operations that move or select elements, written on the integers: they mean the same on either side of a scale.
 
 Written so, they need no DequantizeLinear and QuantizeLinear around them for ORT to remove again. It removes them
-around most, but not around a Pad. All of these ops take uint8 in ONNX and in ORT's processor kernels.
+around most, but not around a Pad. All of these ops take uint8 in ONNX and in ORT's processor kernels. Where they take
+no uint16, the reals are moved: on the grid, they quantize to what they were.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bitsmith.backends.onnxruntime.writer import Writer, offset
+from bitsmith.backends.onnxruntime.writer import Writer, is_wide, offset
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.integer import Concat, MaxPool, Operation, Pad, Reshape, Resize, Slice, Transpose
 
@@ -20,8 +21,11 @@ INT64_LOWEST = -(1 << 63)
 def lower_movement(writer: Writer, operation: Operation) -> None:
     """Write an operation whose result is elements of its operands, in their format."""
     match operation:
+        case MaxPool() | Pad() | Resize() if is_wide(writer.graph.result(operation)):
+            lower_wide(writer, operation)
+            return
         case MaxPool():
-            made = lower_max_pool(writer, operation)
+            made = lower_max_pool(writer, operation, writer.integers(operation.inputs[0]))
         case Concat():
             operands = [writer.integers(name) for name in operation.inputs]
             made = writer.node("Concat", operands, operation.name, axis=1 + operation.axis)
@@ -35,7 +39,7 @@ def lower_movement(writer: Writer, operation: Operation) -> None:
         case Pad():
             made = lower_pad(writer, operation)
         case Resize():
-            made = lower_resize(writer, operation)
+            made = lower_resize(writer, operation, writer.integers(operation.inputs[0]))
         case _:
             raise UnsupportedError(f"the backend onnxruntime has no {operation.kind}", where=operation.name)
     writer.keep(operation.output, made)
@@ -56,11 +60,26 @@ def lower_reshape(writer: Writer, operation: Reshape) -> str:
     return reshaped(writer, operation, "", writer.integers(operation.inputs[0]), [-1, *result.shape])
 
 
-def lower_max_pool(writer: Writer, operation: MaxPool) -> str:
+def lower_wide(writer: Writer, operation: MaxPool | Pad | Resize) -> None:
+    """An operation for which ORT takes no uint16, on the reals."""
+    (x,), result = writer.graph.operands(operation), writer.graph.result(operation)
+    real = writer.reals(x.name)
+    match operation:
+        case MaxPool():
+            made = lower_max_pool(writer, operation, real)
+        case Pad():
+            value = np.float32(result.format.dequantize(np.array(operation.value)))
+            made = padded(writer, operation.name, real, operation.pads, value)
+        case Resize():
+            made = lower_resize(writer, operation, real)
+    writer.quantize(operation.output, made)
+
+
+def lower_max_pool(writer: Writer, operation: MaxPool, tensor: str) -> str:
     """Unsigned order is the order of the reals, and ORT never lets padding win."""
     return writer.node(
         "MaxPool",
-        _operands(writer, operation),
+        [tensor],
         operation.name,
         kernel_shape=list(operation.kernel),
         strides=list(operation.strides),
@@ -85,28 +104,29 @@ def lower_slice(writer: Writer, operation: Slice) -> str:
 
 def lower_pad(writer: Writer, operation: Pad) -> str:
     """A Pad by a constant integer."""
-    value = operation.value - offset(writer.graph.result(operation))
+    value = np.uint8(operation.value - offset(writer.graph.result(operation)))
     return padded(writer, operation.name, writer.integers(operation.inputs[0]), operation.pads, value)
 
 
-def padded(writer: Writer, name: str, tensor: str, pads: Sequence[int], value: int) -> str:
-    """`tensor` with `value`, a uint8, around each sample; pads before each axis of one, then after each."""
+def padded(
+    writer: Writer, name: str, tensor: str, pads: Sequence[int], value: np.uint8 | np.uint16 | np.float32
+) -> str:
+    """`tensor` with `value`, of its type, around each sample; pads before each axis of one, then after each."""
     rank = len(pads) // 2
     extra = [
         writer.constant(f"{name}_pads", np.array([0, *pads[:rank], 0, *pads[rank:]], dtype=np.int64)),
-        writer.constant(f"{name}_value", np.uint8(value)),
+        writer.constant(f"{name}_value", value),
     ]
     return writer.node("Pad", [tensor, *extra], name)
 
 
-def lower_resize(writer: Writer, operation: Resize) -> str:
+def lower_resize(writer: Writer, operation: Resize, tensor: str) -> str:
     """A Resize where every element is repeated a whole number of times, else one Gather an axis.
 
     ORT computes a Resize's indices in float32; only whole factors are sure to come out as the graph has them.
     """
     (x,) = writer.graph.operands(operation)
     factors = [_repeats(indices, size) for indices, size in zip(operation.indices, x.shape, strict=True)]
-    tensor = writer.integers(x.name)
     if all(factors):
         scales = writer.constant(f"{operation.name}_scales", np.array([1, *factors], dtype=np.float32))
         how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}

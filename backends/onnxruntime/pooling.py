@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bitsmith.backends.onnxruntime.movement import padded
 from bitsmith.backends.onnxruntime.ratios import expect_ratio
-from bitsmith.backends.onnxruntime.writer import Writer
+from bitsmith.backends.onnxruntime.writer import Writer, is_wide
 from bitsmith.ir.integer import AveragePool, Shape
 
 Counts = npt.NDArray[np.float64]
@@ -93,11 +93,16 @@ def _by_convolution(writer: Writer, operation: AveragePool, channels: int, count
 
 def _corrected(writer: Writer, operation: AveragePool, correction: Counts) -> str:
     (x,) = writer.graph.operands(operation)
-    name, tensor = operation.name, writer.integers(x.name)
+    name = operation.name
     rank = len(operation.kernel)
     around = [0, *operation.pads[:rank], 0, *operation.pads[rank:]]
-    tensor = padded(writer, f"{name}_pad", tensor, around, int(writer.held(x, x.format.zero_point)))
-    real = writer.node("DequantizeLinear", [tensor, *writer.parameters(x.name)], f"{name}_pad_dequantize")
+    if is_wide(x):
+        real = padded(writer, f"{name}_pad", writer.reals(x.name), around, np.float32(0))
+    else:
+        tensor = padded(
+            writer, f"{name}_pad", writer.integers(x.name), around, np.uint8(writer.held(x, x.format.zero_point))
+        )
+        real = writer.node("DequantizeLinear", [tensor, *writer.parameters(x.name)], f"{name}_pad_dequantize")
     mean = writer.node(
         "AveragePool",
         [real],

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper
 
-from bitsmith.backends.onnxruntime.writer import Writer, scales_of
+from bitsmith.backends.onnxruntime.writer import Writer, is_wide, scales_of
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.formats import Format
 from bitsmith.ir.grids import Codebook, Grouped
@@ -98,8 +98,9 @@ def storages(graph: IntegerGraph) -> dict[str, Storage]:
 
 
 def in_float(graph: IntegerGraph) -> set[str]:
-    """The operations that ORT runs in float, by name, since no 8-bit integers hold their weights."""
-    return {name for name, kept in storages(graph).items() if kept.is_float}
+    """The operations that ORT runs in float, by name: no 8-bit integers hold their weights, inputs or outputs."""
+    wide = {one.name for one in graph if any(map(is_wide, (*graph.operands(one), graph.result(one))))}
+    return wide | {name for name, kept in storages(graph).items() if kept.is_float}
 
 
 def write_weight(writer: Writer, operation: Conv | Linear) -> str:

@@ -3,7 +3,7 @@
 Every activation is held as uint8, whatever type its format names: ONNX Runtime's x86 kernels multiply unsigned
 activations by signed weights, and its optimizer leaves a Conv between int8 activations in float where a value
 has two readers. A signed integer q is held as q + 128 with the zero point moved along, so the grid of reals is
-the same.
+the same. Activations of more than 8 bits are held as uint16 likewise; what reads or makes them runs in float.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bitsmith.backends.onnxruntime.capabilities import WIDEST
+from bitsmith.backends.onnxruntime.capabilities import BYTE, WIDEST
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.formats import Format
 from bitsmith.ir.integer import IntegerGraph, Operation, Requantize, Value
@@ -32,7 +32,7 @@ Array = npt.NDArray[np.generic]
 
 
 class Writer:
-    """Collects nodes and initializers; knows the uint8 tensor, and on demand the float one, of each value."""
+    """Collects nodes and initializers; knows the tensor of integers, and on demand the float one, of each value."""
 
     def __init__(self, graph: IntegerGraph) -> None:
         self.graph = graph
@@ -61,7 +61,7 @@ class Writer:
         return result
 
     def integers(self, value: str) -> str:
-        """The uint8 tensor that holds a value."""
+        """The tensor of unsigned integers that holds a value."""
         return self._integers[value]
 
     def reals(self, value: str) -> str:
@@ -81,11 +81,14 @@ class Writer:
 
         QuantizeLinear saturates to uint8, which is the whole clamp where the range is all of it. Elsewhere a
         Clip of the integers follows, and for caps per channel a Min: a Relu, Clip or Min before QuantizeLinear
-        would keep ORT from fusing the op.
+        would keep ORT from fusing the op. It has neither for uint16, where nothing is fused: there they go before.
         """
         described = self.graph.values[value]
         kind = described.format.type
         bounds = (kind.lowest, kind.highest) if rule is None else (rule.lowest, rule.highest)
+        if is_wide(described):
+            self._integers[value] = self._quantize_wide(value, real, bounds, None if rule is None else rule.caps)
+            return
         low, high = (int(bound) - offset(described) for bound in bounds)
         caps = None if rule is None else rule.caps
         if caps is not None:
@@ -100,8 +103,23 @@ class Writer:
             made = self.node("Min", [made, limit], f"{value}_cap", self._unique(f"{value}_capped"))
         self._integers[value] = made
 
+    def _quantize_wide(self, value: str, real: str, bounds: tuple[int, int], caps: Array | None) -> str:
+        """As `quantize`, into uint16, with the clamps in float: a real bound lies in the middle of its step."""
+        chosen = self.graph.values[value].format
+        if bounds != (0, 0xFFFF) and bounds != (-0x8000, 0x7FFF):
+            limits = [
+                self.constant(f"{value}_{end}", np.float32(chosen.dequantize(np.array(at))))
+                for end, at in zip(("low", "high"), bounds, strict=True)
+            ]
+            real = self.node("Clip", [real, *limits], f"{value}_clamp", self._unique(f"{value}_clamped"))
+        if caps is not None:
+            limit = self.constant(f"{value}_caps", chosen.dequantize(caps)[None].astype(np.float32))
+            real = self.node("Min", [real, limit], f"{value}_cap", self._unique(f"{value}_capped"))
+        name = self._unique(f"{value}_quantized")
+        return self.node("QuantizeLinear", [real, *self.parameters(value)], f"{value}_quantize", name)
+
     def keep(self, value: str, tensor: str) -> None:
-        """Say that a uint8 tensor holds `value`."""
+        """Say that a tensor of unsigned integers holds `value`."""
         self._integers[value] = tensor
 
     def parameters(self, value: str) -> tuple[str, str]:
@@ -140,16 +158,17 @@ class Writer:
         label = f"{operation.name}_{name}"
         return self.node("DequantizeLinear", operands, f"{label}_dequantize", self._unique(label), **along)
 
-    def held(self, value: Value, integers: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Integers of a value's format as the uint8 that holds them."""
+    def held(self, value: Value, integers: npt.ArrayLike) -> npt.NDArray[np.uint8 | np.uint16]:
+        """Integers of a value's format as the uint8, or uint16, that holds them."""
         if value.format.type.bits > WIDEST or value.format.is_per_channel:
             grain = "per-channel" if value.format.is_per_channel else str(value.format.type)
             raise UnsupportedError(
-                f"{grain} activations have no integer kernels in ONNX Runtime",
+                f"ONNX Runtime runs no {grain} activations",
                 where=value.name,
                 fix=f"Give activations {WIDEST} bits or fewer and one scale a tensor.",
             )
-        return (np.asarray(integers, dtype=np.int64) - offset(value)).astype(np.uint8)
+        shifted = np.asarray(integers, dtype=np.int64) - offset(value)
+        return shifted.astype(np.uint16) if is_wide(value) else shifted.astype(np.uint8)
 
     def model(self) -> onnx.ModelProto:
         """The model: float inputs and outputs with a free batch dimension."""
@@ -174,9 +193,16 @@ def float_value(graph: IntegerGraph, value: str, tensor: str) -> onnx.ValueInfoP
     return helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [BATCH, *graph.values[value].shape])
 
 
+def is_wide(value: Value) -> bool:
+    """Whether a value is held as uint16, for which ORT has no integer kernels."""
+    return value.format.type.bits > BYTE
+
+
 def offset(value: Value) -> int:
-    """What the uint8 that holds an integer falls short of it by."""
-    return -128 if value.format.type.signed else 0
+    """What the unsigned integer that holds an integer falls short of it by."""
+    if not value.format.type.signed:
+        return 0
+    return -0x8000 if is_wide(value) else -0x80
 
 
 def scales_of(format: Format) -> npt.NDArray[np.float32]:

@@ -312,7 +312,7 @@ def test_a_target_that_is_not_there(compile_it: Compile, target: str, message: s
         ("weight_bit = [8]", ["my.toml, weight_bit: there is no such key. Did you mean weight_bits?"]),
         ("weight_bits = [32]", ["my.toml, weight_bits: must be an integer from 1 to 16, not 32"]),
         ('fused = ["Relu"]', ["target my: the default passes fuse Clip and Relu"]),
-        ("activation_bits = [16]", ["target my: ONNX Runtime has no integer kernels for 16-bit activations"]),
+        ("weight_bits = [16]", ["target my: ONNX Runtime runs no 16-bit weights"]),
     ],
 )
 def test_a_target_that_makes_no_sense(compile_it: Compile, line: str, messages: list[str]) -> None:

@@ -158,10 +158,10 @@ def test_nothing_is_written_that_would_run_in_float(tmp_path: Path, monkeypatch:
 
 def test_a_target_that_asks_for_wider_integers_is_refused() -> None:
     graph = None  # The refusals are about the target alone.
-    wide = Target("wide", "onnxruntime", weight_bits=(8, 16), activation_bits=(16,))
+    wide = Target("wide", "onnxruntime", weight_bits=(8, 16), activation_bits=(16, 17))
     refusals = BACKEND.refusals(graph, wide)  # type: ignore[arg-type]
     assert [str(refusal).split(":")[0] for refusal in refusals] == ["target wide", "target wide"]
-    assert ["16-bit weights" in refusals[0].reason, "16-bit activations" in refusals[1].reason] == [True, True]
+    assert ["16-bit weights" in refusals[0].reason, "17-bit activations" in refusals[1].reason] == [True, True]
     assert BACKEND.refusals(graph, load_target("onnxruntime")) == []  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@ from tests.backends.onnxruntime.rescale import rescaled
 from tests.strategies import KINDS, integer_graphs
 
 GRAPHS = integer_graphs([kind for kind in KINDS if kind != "Table"], bits=(8, 8, 8, 7, 4, 2, 1)).map(rescaled)
+WIDE = integer_graphs([kind for kind in KINDS if kind != "Table"], bits=(16, 16, 12, 8)).map(rescaled)
 PRODUCTS = integer_graphs(["Conv", "Linear"], most=2, bits=(8, 4, 2)).map(rescaled)
 
 
@@ -27,6 +28,16 @@ def test_differs_by_one_step_at_most_and_only_on_ties(graph: IntegerGraph) -> No
 @given(graph=PRODUCTS)
 def test_so_it_does_whatever_grid_weights_are_on(graph: IntegerGraph) -> None:
     assert_runs(graph)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(graph=WIDE)
+def test_wide_activations_are_held_in_16_bits(graph: IntegerGraph) -> None:
+    model = build_model(graph)
+    onnx.checker.check_model(model, full_check=True)
+    found = {node.split(" ", 1)[1] for node in float_compute_nodes(optimize(serialize(model)))}
+    assert found <= in_float(graph)
+    assert_agrees(graph, vectors(graph, 8, seed=7))
 
 
 def assert_runs(graph: IntegerGraph) -> None:
