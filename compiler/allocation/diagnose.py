@@ -28,7 +28,7 @@ def _infeasible(problem: Problem) -> BudgetError:
     alone = {name: cost for name, cost in least.items() if cost is not None and not within(cost, problem.limits[name])}
     if alone:
         return BudgetError(
-            " and ".join(f"{_called(problem, name)} cannot be kept by any bits" for name in alone),
+            f"{' and '.join(_called(problem, name) for name in alone)} cannot be kept by any bits",
             fix="The least that would do: " + ", ".join(f"{name} {shown(name, alone[name])}" for name in alone) + ".",
         )
     beside = {name: _least(problem, name, among=[one for one in problem.limits if one != name]) for name in least}

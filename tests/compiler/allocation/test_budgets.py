@@ -1,0 +1,57 @@
+"""Budgets as they are given, and costs as they are shown."""
+
+import pytest
+
+from bitsmith.allocation.budgets import BUDGETS, MEANING, budget, limit, shown
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("flash=64KiB", "flash", 65536),
+        ("ram=32kB", "ram", 32000),
+        ("ram=1000", "ram", 1000),
+        ("bops=2G", "bops", 2e9),
+        ("bops=1.5 M", "bops", 1.5e6),
+        ("cycles=20M", "cycles", 20e6),
+        ("cycles=7", "cycles", 7),
+        ("mean-weight-bits=3", "mean-weight-bits", 3),
+        ("mean-activation-bits=4.5", "mean-activation-bits", 4.5),
+    ],
+)
+def test_a_budget_is_read(text: str, name: str, value: float) -> None:
+    assert budget(text) == (name, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("flash", "'flash' is not of the form NAME=LIMIT"),
+        ("flahs=1KiB", "there is no budget flahs. Did you mean flash"),
+        ("flash=1KB", "flash '1KB' has no known unit. Did you mean"),
+        ("flash=0", "flash must be a positive number of bytes"),
+        ("flash=-1", "flash must be a positive number of bytes"),
+        ("bops=2X", "bops must be a positive number such as 20M, not '2X'"),
+        ("cycles=0", "cycles must be a positive number"),
+        ("mean-weight-bits=17", "mean-weight-bits must be a number of bits"),
+        ("mean-weight-bits=nan", "mean-weight-bits must be a number of bits"),
+    ],
+)
+def test_what_is_no_budget_is_told(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        budget(text)
+
+
+def test_limits_of_files_may_be_numbers() -> None:
+    assert limit("flash", 4096) == 4096
+    assert limit("mean-weight-bits", 3.5) == 3.5
+    with pytest.raises(ValueError, match="flash must be a number or a text"):
+        limit("flash", True)
+
+
+def test_costs_are_shown_with_their_units() -> None:
+    assert shown("flash", 65536) == "65,536 bytes"
+    assert shown("bops", 2.5e9) == "2.5 G"
+    assert shown("cycles", 12) == "12"
+    assert shown("mean-weight-bits", 3.14159) == "3.14 bits"
+    assert MEANING.keys() == BUDGETS.keys()

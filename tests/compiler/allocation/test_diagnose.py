@@ -1,0 +1,60 @@
+"""Budgets that cannot be kept: which binds, and what would do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bitsmith.allocation.diagnose import require_solution
+from bitsmith.allocation.problem import LOSS, Cost, Group, Problem, Row
+from bitsmith.errors import BudgetError
+
+W, A = Group("w", ("w",), True, (2, 4)), Group("a", ("a",), False, (2, 4))
+PROBLEM = Problem(
+    (W, A),
+    {
+        "flash": Cost((Row(10, {"w": {2: 20, 4: 40}}),)),
+        # Few bits of the weight cost memory here, so that the two budgets pull in opposite directions.
+        "ram": Cost((Row(0, {"a": {2: 2, 4: 4}, "w": {2: 8, 4: 1}}),)),
+        LOSS: Cost((Row(0, {"w": {2: 1.0, 4: 0.1}, "a": {2: 1.0, 4: 0.1}}),)),
+    },
+    {},
+)
+
+
+def complaint(**limits: float) -> str:
+    with pytest.raises(BudgetError) as told:
+        require_solution(replace(PROBLEM, limits=limits))
+    return str(told.value)
+
+
+def test_what_can_be_kept_is_solved() -> None:
+    assert require_solution(replace(PROBLEM, limits={"flash": 30})).bits == {"w": 2, "a": 4}
+    assert require_solution(replace(PROBLEM, limits={"flash": 50, "ram": 3})).bits == {"w": 4, "a": 2}
+
+
+def test_a_budget_too_small_for_any_bits_is_named() -> None:
+    assert complaint(flash=29, ram=100) == (
+        "the budget flash of 29 bytes cannot be kept by any bits. The least that would do: flash 30 bytes."
+    )
+
+
+def test_two_budgets_too_small_are_both_named() -> None:
+    assert complaint(flash=29, ram=2) == (
+        "the budget flash of 29 bytes and the budget ram of 2 bytes cannot be kept by any bits. "
+        "The least that would do: flash 30 bytes, ram 3 bytes."
+    )
+
+
+def test_budgets_that_fight_say_what_each_would_have_to_be() -> None:
+    assert complaint(flash=30, ram=5) == (
+        "the budget flash of 30 bytes and the budget ram of 5 bytes cannot be kept together by any bits. "
+        "With the others as they are, flash 50 bytes or ram 10 bytes would do."
+    )
+
+
+def test_vetoes_of_everything_are_told() -> None:
+    every = frozenset((b, c) for b in W.widths for c in A.widths)
+    with pytest.raises(BudgetError, match="the target vetoes every choice of bits"):
+        require_solution(replace(PROBLEM, limits={"flash": 100}, vetoes={("w", "a"): every}))
