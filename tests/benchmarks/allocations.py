@@ -31,7 +31,14 @@ from tests.benchmarks.common import model_files
 
 WEIGHTS = (2, 3, 4, 5, 6, 8)
 ACTIVATIONS = (4, 6, 8)
-"""Bits that are drawn, all equally often; inputs and outputs of the graph keep 8."""
+"""Bits that are drawn; inputs and outputs of the graph keep 8."""
+
+EVEN = 30
+"""Of the first so many allocations, bits are drawn equally often. Each of the others leans to few bits or to many, so
+that accuracies differ by more than the error of measuring them."""
+
+LEANING = 1.5
+"""The largest difference of the logarithms of two neighbouring widths' chances."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +92,13 @@ class Subject:
         session = Session(self.module.graph, [self._logits])
         self._wanted = np.concatenate([session.run(batch)[self._logits] for batch in self._data.batches(16)])
 
-    def draw(self, seed: int) -> Allocation:
-        """Bits for every weight and every activation but the edges, each by itself."""
-        random = np.random.default_rng(seed)
+    def draw(self, index: int) -> Allocation:
+        """Bits for every weight and every activation but the edges, each by itself; the same for the same index."""
+        random = np.random.default_rng(index)
+        lean = 0.0 if index < EVEN else float(random.uniform(-LEANING, LEANING))
         return Allocation(
-            {name: int(random.choice(WEIGHTS)) for name in self.weights},
-            {name: int(random.choice(ACTIVATIONS)) for name in self.activations},
+            {name: _drawn(random, WEIGHTS, lean) for name in self.weights},
+            {name: _drawn(random, ACTIVATIONS, lean) for name in self.activations},
         )
 
     def measure(self, allocation: Allocation) -> Measured:
@@ -118,6 +126,12 @@ class Subject:
             (made,) = dequantize_outputs(integer, session.run(quantize_inputs(integer, batch)), host=False).values()
             parts.append(made)
         return np.concatenate(parts)
+
+
+def _drawn(random: np.random.Generator, widths: tuple[int, ...], lean: float) -> int:
+    """One of the widths, whose chances grow by a factor of exp(lean) from each to the next."""
+    chances = np.exp(lean * np.arange(len(widths)))
+    return int(random.choice(widths, p=chances / chances.sum() if lean else None))
 
 
 def measured(subject: Subject, count: int, kept: Path) -> list[Measured]:
