@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from bitsmith.cli import check, compile, evaluate, listing, report, verify
+from bitsmith.cli import check, compile, evaluate, listing, report, search, verify
 from bitsmith.errors import BitsmithError
 from bitsmith.registry import suggest
 
 Command = Callable[[argparse.Namespace], int]
 
-COMMANDS = (compile, check, evaluate, verify, report, listing)
+COMMANDS = (compile, check, evaluate, verify, search, report, listing)
 
 
 class UsageError(BitsmithError):

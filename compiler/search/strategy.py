@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from bitsmith.allocation.problem import LOSS, Bits, Group, Problem, Solution, within
+from bitsmith.allocation.problem import LOSS, Bits, Problem, Solution, within
 from bitsmith.ir.allocation import Allocation
 from bitsmith.search.front import front
 from bitsmith.search.point import PROGRAM, SWAP, UNIFORM, Candidate, Point, key_of
@@ -71,7 +71,9 @@ class Strategy:
         yield from costs
         if costs and costs[0] > 0:
             ratio = costs[-1] / costs[0]
-            yield from (costs[0] * ratio**place for place in spread(self.steps))
+            between = (costs[0] * ratio**place for place in spread(self.steps))
+            # Bytes and cycles are whole; mean bits are small numbers that are not.
+            yield from (budget if budget < 100 else float(int(budget)) for budget in between)
 
     def swaps(self, measured: Sequence[Point]) -> Iterator[Candidate]:
         """Neighbours of the points on the front, for no more than they cost: those of least predicted loss first.
@@ -96,20 +98,22 @@ class Strategy:
         bits = bits_of(self.problem, point.candidate.allocation)
         cost, loss = self.problem.costs[self.cost], self.problem.costs[LOSS]
         budget, base = cost.at(bits), loss.at(bits)
-        steps = {
-            direction: [
-                (loss.at(moved) - base, group.name, moved[group.name])
-                for group in self.problem.groups
-                if (moved := stepped(bits, group, direction)) is not None
-            ]
-            for direction in (1, -1)
-        }
-        pairs = [(a + b, up, down) for a, *up in steps[1] for b, *down in steps[-1] if up[0] != down[0]]
-        for _, (raised, more), (lowered, fewer) in sorted(pairs):
-            moved = {**bits, raised: more, lowered: fewer}
+        wider, narrower = (dict(self._steps(bits, way)) for way in (1, -1))
+        gains = {name: loss.at({**bits, name: width}) - base for name, width in wider.items()}
+        harms = {name: loss.at({**bits, name: width}) - base for name, width in narrower.items()}
+        pairs = [(gains[up] + harms[down], up, down) for up in gains for down in harms if up != down]
+        for _, up, down in sorted(pairs):
+            moved = {**bits, up: wider[up], down: narrower[down]}
             if within(cost.at(moved), budget) and self.problem.allows(moved):
                 allocation = self.problem.allocation(moved)
                 yield Candidate(f"swap-{key_of(allocation)}", SWAP, allocation)
+
+    def _steps(self, bits: Bits, direction: int) -> Iterator[tuple[str, int]]:
+        """Of each group that has one, the next wider (1) or narrower (-1) width."""
+        for group in self.problem.groups:
+            place = group.widths.index(bits[group.name]) + direction
+            if 0 <= place < len(group.widths):
+                yield group.name, group.widths[place]
 
 
 def uniform(problem: Problem, bits: int) -> Bits:
@@ -123,12 +127,6 @@ def bits_of(problem: Problem, allocation: Allocation) -> dict[str, int]:
     """The width of each group in an allocation; of a settled group, the one it has."""
     named = {**allocation.weights, **allocation.activations}
     return {group.name: named.get(group.name, group.widths[-1]) for group in problem.groups}
-
-
-def stepped(bits: Bits, group: Group, direction: int) -> dict[str, int] | None:
-    """The widths with one group's next wider (1) or narrower (-1); None if it has none."""
-    place = group.widths.index(bits[group.name]) + direction
-    return {**bits, group.name: group.widths[place]} if 0 <= place < len(group.widths) else None
 
 
 def spread(steps: int) -> list[float]:

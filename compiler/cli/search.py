@@ -1,0 +1,168 @@
+"""`bitsmith search`: many allocations of bits compiled and measured, and the best of each size kept."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitsmith.cli.options import (
+    activations,
+    add_input_shape,
+    add_target,
+    bits,
+    effort,
+    granularity,
+    observer,
+    scales,
+    seed,
+    sensitivity,
+    shapes_given,
+    weights,
+)
+from bitsmith.cli.output import progress_for, say
+from bitsmith.console import columns, paint
+
+if TYPE_CHECKING:
+    from bitsmith.search.results import Results
+
+INTERRUPTED = 130
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """What search takes."""
+    command.add_argument("model", metavar="MODEL.onnx", help="a trained float32 model")
+    add_target(command)
+    command.add_argument("--calibration", required=True, metavar="DATA.npz", help="samples to take ranges of")
+    command.add_argument("--data", required=True, metavar="EVAL.npz", help="samples to measure on, with labels y")
+    command.add_argument(
+        "-o", "--out", required=True, metavar="OUT/", help="the folder to write; a search in it is gone on with"
+    )
+    what = command.add_argument_group("what is searched")
+    what.add_argument(
+        "--cost",
+        default="flash",
+        metavar="NAME",
+        help="that accuracy is traded for: flash (the default), ram, bops, cycles, mean-weight-bits, "
+        "mean-activation-bits",
+    )
+    what.add_argument("--weights", type=weights, metavar="BITS|mixed", help="default: mixed, if the cost depends on it")
+    what.add_argument(
+        "--activations", type=activations, metavar="BITS|mixed", help="default: mixed, if the cost depends on it"
+    )
+    what.add_argument("--metric", metavar="top1|auc|sqnr", help="default: top1 with labels, else sqnr")
+    what.add_argument("--window", metavar="SIZE:STRIDE", help="as `bitsmith evaluate` takes it")
+    what.add_argument(
+        "--choose-on",
+        metavar="FILE.npz",
+        help="other samples to compare points on, so that the figures on --data are not flattered by the choice; "
+        "without labels, by decibels against the float model",
+    )
+    _add_compile_options(command.add_argument_group("how points are compiled"))
+    work = command.add_argument_group("how much work, and where")
+    work.add_argument("--points", type=_count, default=48, metavar="N", help="to measure in all; default: 48")
+    work.add_argument("--seconds", type=_count, metavar="S", help="begin no more points after so long")
+    where = work.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=_count, metavar="N", help="processes; default: one a core")
+    where.add_argument("--cluster", metavar="tcp://HOST:PORT", help="the scheduler of a Dask cluster, to work there")
+
+
+def _add_compile_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--effort", type=effort, metavar="fast|default|best", help="as for `bitsmith compile`")
+    group.add_argument("--edges", type=bits, metavar="BITS", help="of the model's inputs and outputs; default: 8")
+    group.add_argument("--granularity", type=granularity, metavar="channel|tensor|group=N", help="of weight scales")
+    group.add_argument("--scales", type=scales, metavar="free|power-of-two", help="default: the target's")
+    group.add_argument("--symmetric-activations", action="store_true", default=None, help="zero point 0")
+    group.add_argument("--observer", type=observer, metavar="NAME", help="how activation ranges are chosen")
+    group.add_argument(
+        "--sensitivity", type=sensitivity, metavar="FILE.json", help="what bits cost the outputs, if that is known"
+    )
+    group.add_argument("--seed", type=seed, metavar="N", help="default: 0")
+    add_input_shape(group)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Search, and print the front."""
+    from bitsmith.recipe import Recipe
+    from bitsmith.search.driver import Options, search
+    from bitsmith.windows import Window
+
+    recipe = Recipe(
+        effort=options.effort,
+        weights=options.weights,
+        activations=options.activations,
+        edges=options.edges,
+        granularity=options.granularity,
+        scales=options.scales,
+        symmetric_activations=options.symmetric_activations,
+        observer=options.observer,
+        sensitivity=options.sensitivity,
+        seed=options.seed,
+        input_shapes=shapes_given(options),
+    )
+    wanted = Options(
+        cost=options.cost,
+        metric=options.metric,
+        window=None if options.window is None else Window.parse(options.window),
+        points=options.points,
+        seconds=options.seconds,
+        workers=options.workers,
+        cluster=options.cluster,
+    )
+    try:
+        results = search(
+            options.model,
+            options.target,
+            options.calibration,
+            options.data,
+            options.out,
+            recipe=recipe,
+            options=wanted,
+            choose_on=options.choose_on,
+            progress=progress_for(options),
+        )
+    except KeyboardInterrupt:
+        kept = "the points so far are kept: the same command goes on from them"
+        sys.stderr.write(f"{paint('bitsmith:', 'red', sys.stderr)} interrupted; {kept}\n")
+        return INTERRUPTED
+    say(options, _lines(results, Path(options.out)), {"folder": options.out, **results.to_json()})
+    return 0
+
+
+def _lines(results: Results, folder: Path) -> list[str]:
+    """The front as a table, and how uniform bits compare."""
+    from bitsmith.allocation.budgets import shown
+    from bitsmith.report import decibels_text
+    from bitsmith.search.results import finite
+
+    best = results.front
+    title = f"{len(results.points)} points, {len(best)} on the front of {results.metric} against {results.cost}"
+    rows = [
+        (
+            point.name,
+            shown(results.cost, point.costs[results.cost]),
+            f"{results.metric} {point.reported:.4f}",
+            decibels_text(finite(point.decibels)),
+        )
+        for point in best
+    ]
+    lines = [paint(f"{title}: {folder}/", "bold"), *columns(rows)]
+    lines.append(f"  the float model: {results.metric} {results.float_accuracy:.4f}")
+    for point in results.uniform:
+        ahead = results.at_size_of(point).best
+        lines.append(
+            f"  {point.candidate.bits} bits everywhere: {results.metric} {point.reported:.4f} at "
+            f"{shown(results.cost, point.costs[results.cost])}; for no more, {ahead.reported:.4f} ({ahead.name})"
+        )
+    return [*lines, f"  {results.note}"]
+
+
+def _count(text: str) -> int:
+    """Read how many."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return int(text)
+
+
+COMMANDS = (("search", "trace the front of accuracy against cost, by measuring mixed bits", add_options, run),)

@@ -1,0 +1,132 @@
+"""What a search says at its end: every point, which of them stand on the front, and how uniform widths compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bitsmith.search.compare import paired
+from bitsmith.search.front import dominator, front
+from bitsmith.search.point import PROGRAM, UNIFORM, Point
+
+FORMAT = "bitsmith front 1"
+
+OPTIMISTIC = (
+    "Points were chosen by the very figures that are given here, so those of the front are optimistic: "
+    "expect a little less on other data."
+)
+HONEST = "Points were chosen on other data than these figures were taken on."
+
+
+@dataclass(frozen=True)
+class Contenders:
+    """What costs no more than a uniform point.
+
+    program: of least predicted loss. It was not picked by its accuracy, so a test of it is fair.
+    best:    of greatest accuracy, which flatters it.
+    """
+
+    program: Point
+    best: Point
+
+
+@dataclass(frozen=True)
+class Results:
+    """A search as far as it got.
+
+    cost:    what the front is traced against. metric: of `reported`; `compared_by`: of `accuracy`.
+    float_accuracy: the metric of the float model on the evaluation data.
+    held_out: whether points were compared on other data than the evaluation data.
+    predicted: by name of a point, its loss as the integer program sees it.
+    """
+
+    points: Sequence[Point]
+    cost: str
+    metric: str
+    float_accuracy: float
+    held_out: bool
+    predicted: Mapping[str, float]
+
+    @property
+    def front(self) -> list[Point]:
+        """The points that none dominates, cheapest first."""
+        return front(self.points, self.cost)
+
+    def to_json(self) -> dict[str, Any]:
+        """What front.json holds."""
+        best = self.front
+        return {
+            "format": FORMAT,
+            "cost": self.cost,
+            "metric": self.metric,
+            "float": self.float_accuracy,
+            "note": self.note,
+            "front": [point.name for point in best],
+            "uniform": [self._against(point) for point in self.uniform],
+            "points": [self._point(point) for point in sorted(self.points, key=lambda one: one.costs[self.cost])],
+        }
+
+    @property
+    def uniform(self) -> list[Point]:
+        """The points of one width everywhere, cheapest first."""
+        found = [point for point in self.points if point.candidate.origin == UNIFORM]
+        return sorted(found, key=lambda point: point.costs[self.cost])
+
+    @property
+    def note(self) -> str:
+        """How far these figures can be trusted."""
+        return HONEST if self.held_out else OPTIMISTIC
+
+    def at_size_of(self, point: Point) -> Contenders:
+        """What stands against a point at no more than its cost."""
+        fitting = [one for one in self.points if one.costs[self.cost] <= point.costs[self.cost]]
+        chosen = [one for one in fitting if one.candidate.origin in (PROGRAM, UNIFORM)]
+        program = min(chosen, key=lambda one: self.predicted[one.name])
+        return Contenders(program, front(fitting, self.cost)[-1])
+
+    def _against(self, point: Point) -> dict[str, Any]:
+        against = self.at_size_of(point)
+        return {
+            "name": point.name,
+            "cost": point.costs[self.cost],
+            "accuracy": point.reported,
+            "decibels": finite(point.decibels),
+            "program": _compared(against.program, point),
+            "best": _compared(against.best, point),
+        }
+
+    def _point(self, point: Point) -> dict[str, Any]:
+        above = dominator(point, self.points, self.cost)
+        return {
+            "name": point.name,
+            "origin": point.candidate.origin,
+            "costs": dict(point.costs),
+            "accuracy": point.reported,
+            **({"chosen_by": point.accuracy} if self.held_out else {}),
+            "decibels": finite(point.decibels),
+            "predicted_loss": self.predicted[point.name],
+            "seconds": round(point.seconds, 3),
+            "dominated_by": None if above is None else above.name,
+            "allocation": point.candidate.allocation.to_json(),
+        }
+
+
+def _compared(one: Point, other: Point) -> dict[str, Any]:
+    """One point against another on the same samples."""
+    found = {
+        "name": one.name,
+        "accuracy": one.reported,
+        "decibels": finite(one.decibels),
+        "ahead": one.reported - other.reported,
+    }
+    if one.outcomes and other.outcomes:
+        test = paired(one.outcomes, other.outcomes)
+        found |= {"gained": test.gained, "lost": test.lost, "p": test.p}
+    return found
+
+
+def finite(value: float) -> float | None:
+    """The ratio, or None for an infinite one."""
+    return value if math.isfinite(value) else None

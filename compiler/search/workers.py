@@ -1,0 +1,114 @@
+"""Where candidates are measured: in processes of this machine. Any of them may die at any moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+from bitsmith.search.job import Job
+from bitsmith.search.point import Candidate
+from bitsmith.search.trial import Trial, run_trial
+
+
+class Workers(Protocol):
+    """Measures candidates, several at once.
+
+    lost: what a future ends with if its worker died. Such a candidate may be handed in again.
+    """
+
+    lost: tuple[type[BaseException], ...]
+
+    def room(self) -> int:
+        """How many candidates may be in work at once, now."""
+
+    def submit(self, candidate: Candidate) -> Future[Trial]:
+        """Start to measure a candidate."""
+
+    def close(self) -> None:
+        """Stop all work at once."""
+
+
+class LocalWorkers:
+    """Processes of this machine, each on one thread.
+
+    One executor to a process, so that one that is killed takes no other's work with it. All hold one end of a pipe
+    whose other end is here: when that closes, because of `close` or because this process was killed, they end.
+    """
+
+    lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
+
+    def __init__(self, job: Job, count: int, scratch: Path) -> None:
+        self._job = job
+        self._scratch = scratch
+        self._context = multiprocessing.get_context("spawn")
+        self._leash, self._hand = self._context.Pipe(duplex=False)
+        self._executors = [self._executor() for _ in range(count)]
+        self._work: list[Future[Trial] | None] = [None] * count
+
+    def room(self) -> int:
+        return len(self._executors)
+
+    def submit(self, candidate: Candidate) -> Future[Trial]:
+        """Start on a process that has nothing to do; there is one as long as no more than `room` are in work."""
+        place = next(index for index, work in enumerate(self._work) if work is None or work.done())
+        done = self._work[place]
+        if done is not None and isinstance(done.exception(), BrokenProcessPool):
+            self._executors[place].shutdown(wait=False)
+            self._executors[place] = self._executor()
+        try:
+            work = self._executors[place].submit(_measure, candidate.to_json())
+        except BrokenProcessPool:
+            # It was killed while it had nothing to do.
+            self._executors[place] = self._executor()
+            work = self._executors[place].submit(_measure, candidate.to_json())
+        self._work[place] = work
+        return work
+
+    def close(self) -> None:
+        """Cut the leash: the processes end, whatever they are doing."""
+        self._hand.close()
+        self._leash.close()
+        for executor in self._executors:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _executor(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            1, self._context, initializer=_begin, initargs=(self._job, self._scratch, self._leash)
+        )
+
+
+_job: list[Job] = []
+
+
+def _begin(job: Job, scratch: Path, leash: Connection) -> None:
+    """What a process does first."""
+    # An interrupt at the terminal reaches all processes; the one that started them decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
+    tempfile.tempdir = str(scratch)
+    _job[:] = [job]
+
+
+def _end_with(leash: Connection) -> None:
+    try:
+        leash.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _measure(candidate: Mapping[str, Any]) -> Trial:
+    return run_trial(_job[0], candidate)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
