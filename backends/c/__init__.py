@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from bitsmith.backend import Arrays, Backend, Refusal
 from bitsmith.backends.c.capabilities import refusals
-from bitsmith.backends.c.emit import sources
+from bitsmith.backends.c.emit import project, sources
 from bitsmith.backends.c.program import Program, build
 from bitsmith.backends.c.verify import run_sources, trace
 from bitsmith.errors import ArtifactError
+from bitsmith.execution.batches import Batch, vectors
+from bitsmith.execution.interpreter import run
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.target import Target
@@ -25,6 +27,7 @@ from bitsmith.target import Target
 __all__ = ["CBackend", "Program", "build", "sources"]
 
 FOLDER = "c"
+GOLDEN, GOLDEN_BYTES = 8, 1 << 16
 SOURCES = ("model.h", "model.c", "model_constants.h")
 
 
@@ -38,13 +41,14 @@ class CBackend(Backend):
         return refusals(target)
 
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
-        """Write the sources into `folder/c`."""
+        """Write the sources, a test of them and how to build both into `folder/c`."""
+        program = build(graph, target)
+        inputs = golden(graph)
+        texts = {**sources(program), **project(program, inputs, run(graph, inputs))}
         (folder / FOLDER).mkdir()
-        written = []
-        for name, text in sources(build(graph, target)).items():
+        for name, text in texts.items():
             (folder / FOLDER / name).write_text(text, encoding="utf-8")
-            written.append(Path(FOLDER) / name)
-        return written
+        return [Path(FOLDER) / name for name in texts]
 
     def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
         """Compile the written C for this machine, under sanitizers, and run it on a batch of integers."""
@@ -61,6 +65,15 @@ class CBackend(Backend):
             raise ArtifactError(
                 f"cannot be read ({fault})", where=str(folder / FOLDER), fix="Compile the model again."
             ) from fault
+
+
+def golden(graph: IntegerGraph) -> Batch:
+    """Inputs for the golden vectors: the corners of their types and some noise, as many as a small flash can hold."""
+    inputs = vectors(graph, GOLDEN, seed=0)
+    size = sum(values.nbytes for values in inputs.values()) // GOLDEN
+    kept = min(max(GOLDEN_BYTES // size, 1), GOLDEN)
+    # The last are noise, the first are all one value.
+    return {name: values[-kept:] for name, values in inputs.items()}
 
 
 HOST = Target("host", "c")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,9 +15,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from bitsmith.backends.c.kernels import Constant
 from bitsmith.backends.c.layout import Tensor
 from bitsmith.backends.c.program import Program, Step, identifiers
-from bitsmith.ir.formats import IntegerArray
 
 WIDTH = 118
+PROJECT = ("model_quantize.h", "model_test.c", "model_vectors.h", "Makefile", "CMakeLists.txt")
 
 
 def sources(program: Program) -> dict[str, str]:
@@ -50,14 +49,17 @@ def sources(program: Program) -> dict[str, str]:
     return {name: tidy(text) for name, text in rendered.items()}
 
 
-def vectors_header(program: Program, inputs: Mapping[str, IntegerArray], outputs: Mapping[str, IntegerArray]) -> str:
-    """The golden vectors as C arrays: integers in, and what must come out, (samples, *shape)."""
+def project(program: Program, inputs: Batch, outputs: Batch) -> dict[str, str]:
+    """The text of what goes along with the sources: helpers, the test with its golden vectors, and how to build both.
+
+    inputs, outputs: the golden vectors: integers in, and what must come out, (samples, *shape).
+    """
     arrays = []
-    for tensor, _, label in parameters(program):
+    for tensor, _, called in parameters(program):
         values = inputs[tensor.name] if tensor.name in inputs else outputs[tensor.name]
-        arrays.append(_array(Constant("", tensor.ctype, tensor.stored(values)), f"golden_{label}"))
-    samples = len(next(iter(inputs.values())))
-    return tidy(render("model_vectors.h.j2", {**_context(program), "arrays": arrays, "samples": samples}))
+        arrays.append(_array(Constant("", tensor.ctype, tensor.stored(values)), f"golden_{called}"))
+    context = {**_context(program), "arrays": arrays, "samples": len(next(iter(inputs.values())))}
+    return {name: tidy(render(f"{name}.j2", context)) for name in PROJECT}
 
 
 @cache
@@ -71,13 +73,35 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=False,
     )
-    jinja.globals["signed"] = lambda number: f" + {number}" if number > 0 else f" - {-number}" if number < 0 else ""
+    jinja.globals.update(signed=signed, number=number, label=label)
+    jinja.filters.update(plain=plain)
     return jinja
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
     """A file of templates/c, filled in."""
     return environment().get_template(template).render(context)
+
+
+def signed(number: int) -> str:
+    """` + 3` or ` - 3`, empty for 0."""
+    return f" + {number}" if number > 0 else f" - {-number}" if number < 0 else ""
+
+
+def number(real: float) -> str:
+    """A float32 as C writes it, less the f."""
+    text = f"{real:.9g}"
+    return text if "." in text or "e" in text else f"{text}.0"
+
+
+def label(kind: str, values: Sequence[object], position: int) -> str:
+    """What a parameter is called: `in` or `out`, or with a number where there are several."""
+    return kind if len(values) == 1 else f"{kind}{position}"
+
+
+def plain(text: str) -> str:
+    """A name as a comment can hold it."""
+    return re.sub(r"[^\w ./:;,()\[\]+-]", "_", text, flags=re.ASCII)
 
 
 def tidy(text: str) -> str:
@@ -93,9 +117,9 @@ def parameters(program: Program) -> list[tuple[Tensor, str, str]]:
     for kind, values in (("in", graph.inputs), ("out", graph.outputs)):
         for position, name in enumerate(values):
             tensor = program.tensors[name]
-            label = kind if len(values) == 1 else f"{kind}{position}"
+            called = label(kind, values, position)
             const = "const " if kind == "in" else ""
-            found.append((tensor, f"{const}{tensor.ctype} *{label}", label))
+            found.append((tensor, f"{const}{tensor.ctype} *{called}", called))
     return found
 
 
@@ -106,10 +130,8 @@ def _context(program: Program) -> dict[str, Any]:
         name: program.memory.offsets[home] for name, home in program.homes.items() if home in program.memory.offsets
     }
     return {
-        "name": graph.name,
-        "description": program.target.description,
+        "name": plain(graph.name),
         "target": program.target,
-        "guard": "MODEL_H",
         "inputs": [program.tensors[name] for name in graph.inputs],
         "outputs": [program.tensors[name] for name in graph.outputs],
         "host": graph.host,
@@ -121,7 +143,7 @@ def _context(program: Program) -> dict[str, Any]:
         },
         "flash": program.flash,
         "parameters": ", ".join(declaration for _, declaration, _ in declared),
-        "arguments": ", ".join(label for _, _, label in declared),
+        "arguments": ", ".join(called for _, _, called in declared),
     }
 
 
@@ -150,7 +172,7 @@ def _step(program: Program, step: Step, names: Mapping[tuple[str, str], str]) ->
         "comment": render("comment.c.j2", {"site": site, "kernel": kernel, "bits": _bits}),
         "call": f"{site.function}({', '.join(arguments)});",
         "result": _place(program, site.output),
-        "label": json.dumps(site.output.name),
+        "function": site.function,
         "bytes": site.output.bytes,
     }
 
@@ -163,10 +185,10 @@ def _bits(magnitude: int) -> int:
 def _place(program: Program, tensor: Tensor) -> str:
     """Where a value lies, as an argument: a parameter of the model's, or a place in the arena."""
     home = program.homes[tensor.name]
-    for known, _, label in parameters(program):
+    for known, _, called in parameters(program):
         # An output that is a free reshape of what was made before is written where the caller wants it.
         if program.homes[known.name] == home:
-            return label
+            return called
     offset = program.memory.offsets[home]
     return f"at + {offset}" if tensor.ctype == "int8_t" else f"(void *)(at + {offset})"
 

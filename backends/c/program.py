@@ -45,6 +45,7 @@ class Program:
 
     graph:   laid out for channels last. tensors: every value of it by name.
     steps:   in order; operations that cost nothing have none.
+    functions: the C identifier of the operation that makes a value, by value.
     homes:   by value, the value in whose memory it lies: itself, or what it is a free reshape of.
     memory:  the arena, with an offset for every home and every step's scratch.
     """
@@ -53,6 +54,7 @@ class Program:
     target: Target
     tensors: Mapping[str, Tensor]
     steps: tuple[Step, ...]
+    functions: Mapping[str, str]
     homes: Mapping[str, str]
     memory: MemoryPlan
 
@@ -74,7 +76,8 @@ def build(graph: IntegerGraph, target: Target) -> Program:
         if homes[operation.output] == operation.output
     ]
     steps = tuple(Step(site, choose(site)) for site in sites)
-    return Program(laid, target, tensors, steps, homes, _memory(laid, tensors, steps, homes))
+    makers = {operation.output: functions[operation.name] for operation in laid}
+    return Program(laid, target, tensors, steps, makers, homes, _memory(laid, tensors, steps, homes))
 
 
 def identifiers(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:

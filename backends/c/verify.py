@@ -40,6 +40,7 @@ def trace(program: Program, texts: Mapping[str, str], inputs: Arrays) -> Results
     results: Results = {}
     for operation in program.graph:
         tensor, home = program.tensors[operation.output], program.homes[operation.output]
+        home = program.functions.get(home, home)
         if home in shown:
             # A free reshape lies where the value that it is made of does.
             stored = np.frombuffer(b"".join(shown[home]), tensor.format.type.storage)

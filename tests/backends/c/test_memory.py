@@ -1,0 +1,62 @@
+"""Plans of the arena, against the rules that they must keep and against every plan there is."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitsmith.backends.c.memory import Buffer, Overlap, extent, lower_bound, place, plan
+
+
+@st.composite
+def problems(draw: st.DrawFn, most: int = 7) -> tuple[list[Buffer], list[Overlap]]:
+    """Buffers that a few steps make, and overlaps between some that are read for the last time where others begin."""
+    buffers = []
+    for index in range(draw(st.integers(1, most))):
+        first = draw(st.integers(0, 5))
+        buffers.append(Buffer(f"b{index}", draw(st.integers(1, 40)), first, first + draw(st.integers(0, 3))))
+    meeting = [(y, x) for y in buffers for x in buffers if x.first < y.first == x.last]
+    overlaps = [Overlap(y.name, x.name, draw(st.integers(-y.bytes, 20))) for y, x in meeting if draw(st.booleans())]
+    return buffers, overlaps
+
+
+def collide(a: Buffer, b: Buffer, offsets: dict[str, int], overlaps: list[Overlap]) -> bool:
+    """Whether two buffers are at once in the same bytes and no overlap allows for it."""
+    if a.last < b.first or b.last < a.first:
+        return False
+    if offsets[a.name] + a.bytes <= offsets[b.name] or offsets[b.name] + b.bytes <= offsets[a.name]:
+        return False
+    allowed = [one for one in overlaps if {one.written, one.read} == {a.name, b.name}]
+    return not any(offsets[one.written] + one.gap <= offsets[one.read] for one in allowed)
+
+
+@given(problem=problems())
+def test_nothing_collides_and_nothing_is_below_the_bound(problem: tuple[list[Buffer], list[Overlap]]) -> None:
+    buffers, overlaps = problem
+    found = plan(buffers, overlaps)
+    offsets = dict(found.offsets)
+    assert found.total == max(offsets[one.name] + one.size for one in buffers)
+    assert found.total >= found.bound
+    assert all(offset >= 0 and offset % 4 == 0 for offset in offsets.values())
+    assert not any(collide(a, b, offsets, overlaps) for a, b in combinations(buffers, 2))
+
+
+@settings(max_examples=40)
+@given(problem=problems(most=5))
+def test_the_bound_is_one(problem: tuple[list[Buffer], list[Overlap]]) -> None:
+    """Some order of first-fit placement reaches the least plan wherever overlaps do not pull both ways."""
+    buffers, overlaps = problem
+    gaps = {(one.written, one.read): one.gap for one in overlaps}
+    least = min(extent(buffers, place(order, gaps)) for order in permutations(buffers))
+    assert lower_bound(buffers, {key: -(-gap // 4) * 4 for key, gap in gaps.items()}) <= least + 3
+
+
+def test_a_value_is_written_over_what_is_read_for_the_last_time() -> None:
+    x, y = Buffer("x", 100, 0, 1), Buffer("y", 100, 1, 2)
+    assert plan([x, y], []).total == 200
+    assert plan([x, y], [Overlap("y", "x", 0)]).total == 100
+    ahead = plan([x, y], [Overlap("y", "x", 18)])
+    assert (ahead.total, ahead.bound) == (120, 120)
+    assert ahead.offsets["x"] - ahead.offsets["y"] == 20

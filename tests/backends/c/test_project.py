@@ -1,0 +1,118 @@
+"""The emitted folder as a firmware engineer meets it: built by its own files, its sizes what was said."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitsmith.backends.c import CBackend, build
+from bitsmith.execution.batches import vectors
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.target import Target, load_target
+from tests.backends.onnxruntime.graphs import add, average, conv, linear
+
+GRAPHS = {
+    "conv": conv((6, 5)),
+    "narrow": conv((6, 5), weight_bits=4),
+    "linear": linear((9,)),
+    "add": add((1, -1)),
+    "average": average((4, 4), 9, (3, 3)),
+}
+
+
+@pytest.fixture(params=GRAPHS)
+def graph(request: pytest.FixtureRequest) -> IntegerGraph:
+    return GRAPHS[request.param]
+
+
+@pytest.fixture
+def written(graph: IntegerGraph, tmp_path: Path) -> Path:
+    CBackend().emit(graph, load_target("host"), tmp_path)
+    return tmp_path / "c"
+
+
+def tool(*names: str) -> str:
+    """The path of the first of these that is installed; without any the test is skipped."""
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    return found or pytest.skip(f"{names[0]} is not installed")
+
+
+def told(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_its_own_makefile_builds_it_and_its_test_passes(written: Path) -> None:
+    done = told(written, tool("make"), "test", "CFLAGS=-std=c99 -O1 -Wall -Wextra -Wconversion -Werror")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_compilers_find_nothing_to_warn_of(written: Path, compiler: str) -> None:
+    flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-c"]
+    for unit in ("model.c", "model_test.c"):
+        done = told(written, tool(compiler), *flags, unit)
+        assert done.returncode == 0, done.stderr
+
+
+def test_cppcheck_finds_nothing(written: Path) -> None:
+    suppressed = ["--suppress=missingIncludeSystem", "--suppress=unusedFunction"]
+    flags = ["--enable=warning,performance,portability", "--error-exitcode=1", "--std=c99", "-q", *suppressed]
+    done = told(written, tool("cppcheck"), *flags, "model.c", "model_test.c")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wrong_golden_vector_fails_the_test(written: Path) -> None:
+    path = written / "model_vectors.h"
+    text = path.read_text()
+    start = text.index("golden_out")
+    numbers = text.index("{", start) + 1
+    changed = re.sub(r"-?\d+", lambda found: str(int(found[0]) ^ 1), text[numbers:], count=1)
+    path.write_text(text[:numbers] + changed)
+    done = told(written, tool("make"), "test")
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("graph", ["conv", "narrow"], indirect=True)
+def test_flash_and_ram_are_what_was_predicted(written: Path, graph: IntegerGraph) -> None:
+    program = build(graph, load_target("host"))
+    assert told(written, tool("gcc"), "-O2", "-c", "model.c").returncode == 0
+    sections = told(written, tool("size"), "-A", "model.o").stdout
+    found = {name: int(size) for name, size in re.findall(r"^(\.\S+)\s+(\d+)", sections, re.MULTILINE)}
+    constants = sum(size for name, size in found.items() if name.startswith(".rodata"))
+    # The linker aligns arrays, and a compiler may keep constants of its own making beside ours.
+    assert program.flash <= constants <= program.flash + 64 * (1 + len(program.steps))
+    assert found[".bss"] == -(-program.memory.total // 4) * 4
+    assert found.get(".data", 0) == 0
+
+
+def test_reals_are_quantized_as_formats_do(written: Path, graph: IntegerGraph) -> None:
+    format = graph.values[graph.inputs[0]].format
+    called = "in" if len(graph.inputs) == 1 else "in0"
+    steps = np.arange(-400, 400) / 3  # no ties, which float32 may break otherwise
+    reals = (steps * format.scale[0]).astype(np.float32)
+    lines = "".join(f'    printf("%d\\n", model_quantize_{called}({real!r}f));\n' for real in reals.tolist())
+    (written / "try.c").write_text(f'#include "model_quantize.h"\n#include <stdio.h>\nint main(void)\n{{\n{lines}}}\n')
+    assert told(written, tool("gcc"), "try.c", "-o", "try").returncode == 0
+    found = [int(line) for line in told(written, "./try").stdout.split()]
+    np.testing.assert_array_equal(found, format.quantize(reals))
+
+
+def test_many_inputs_and_outputs_have_numbers(tmp_path: Path) -> None:
+    CBackend().emit(add((1, 1)), Target("host", "c"), tmp_path)
+    header = (tmp_path / "c" / "model.h").read_text()
+    assert "void model_run(const int8_t *in0, const int8_t *in1, int8_t *out);" in header
+
+
+def test_the_backend_runs_what_it_wrote(graph: IntegerGraph, tmp_path: Path) -> None:
+    backend = CBackend()
+    backend.emit(graph, load_target("host"), tmp_path)
+    inputs = vectors(graph, 5, seed=2)
+    made, seen = backend.run(graph, tmp_path, inputs), backend.trace(graph, tmp_path, inputs)
+    assert seen is not None
+    for name in graph.outputs:
+        np.testing.assert_array_equal(made[name], seen[name])
