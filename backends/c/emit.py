@@ -15,6 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from bitsmith.backends.c.kernels import Constant
 from bitsmith.backends.c.layout import Tensor
 from bitsmith.backends.c.program import Program, Step, identifiers
+from bitsmith.execution.batches import Batch
 
 WIDTH = 118
 PROJECT = ("model_quantize.h", "model_test.c", "model_vectors.h", "Makefile", "CMakeLists.txt")
