@@ -26,17 +26,17 @@ def rows_of(node: Node) -> Reals:
 
 def put_rows(node: Node, rows: npt.NDArray[np.floating]) -> None:
     """Let the weight hold these (groups, rows, k), as float32."""
-    weight = weight_value(node)
-    if weight.constant is None:
-        raise InternalError("a weight that is not constant", where=node.where)
-    weight.constant = weight_of(node, rows)
+    weight_value(node).constant = weight_of(node, rows)
 
 
 def weight_of(node: Node, rows: npt.NDArray[np.floating]) -> FloatArray:
     """These (groups, rows, k) in the order and the shape of the weight, as float32."""
+    weight = weight_value(node).constant
+    if weight is None:
+        raise InternalError("a weight that is not constant", where=node.where)
     flat = rows.reshape(-1, rows.shape[-1])
     turned = flat.T if output_axis(node) == 1 else flat
-    return np.asarray(turned.reshape(weight_value(node).shape), dtype=np.float32)
+    return np.asarray(turned.reshape(weight.shape), dtype=np.float32)
 
 
 def outputs_by_group(node: Node, outputs: FloatArray) -> FloatArray:

@@ -59,16 +59,20 @@ def second_order(study: Study) -> tuple[Table, Table]:
     seen = 0
     for network in study.networks():
         felt = Felt(network, study.divergence)
-        for part in (*study.weights, *study.activations):
+        for weight in study.weights:
             study.progress("second-order sensitivity", seen, total)
             seen += network.samples
-            if isinstance(part, WeightPart):
-                table, found = weights, _of_weight(part, felt, random)
-            else:
-                table, found = activations, _of_activation(part, felt, network, random)
-            for bits, loss in found.items():
-                table[part.name][bits] += study.share(network) * loss
+            _add(weights[weight.name], _of_weight(weight, felt, random), study.share(network))
+        for activation in study.activations:
+            study.progress("second-order sensitivity", seen, total)
+            seen += network.samples
+            _add(activations[activation.name], _of_activation(activation, felt, network, random), study.share(network))
     return weights, activations
+
+
+def _add(losses: dict[int, float], more: dict[int, float], share: float) -> None:
+    for bits, loss in more.items():
+        losses[bits] += share * loss
 
 
 def _of_weight(part: WeightPart, felt: Felt, random: np.random.Generator) -> dict[int, float]:
@@ -85,9 +89,11 @@ def _of_activation(part: ActivationPart, felt: Felt, network: Network, random: n
     losses = dict.fromkeys(part.formats, 0.0)
     for name in part.computed:
         array = network.activations[name]
-        curvature = fisher_trace(
-            lambda change, name=name, array=array: felt.activations({name: array + change}), array, random
-        )  # type: ignore[misc]
+
+        def moved(change: FloatArray, name: str = name, array: FloatArray = array) -> float:
+            return felt.activations({name: array + change})
+
+        curvature = fisher_trace(moved, array, random)
         for bits, chosen in part.formats.items():
             losses[bits] += curvature / 2 * float(np.mean(np.square(on_grid(array, chosen) - array)))
     return losses
