@@ -60,7 +60,8 @@ class Mixed:
 class Choice:
     """What the default pipeline is made of, every choice settled.
 
-    weights: options of quantize-weights that say bits and format. narrowest: the fewest bits of all that is settled.
+    weights: options of quantize-weights that say bits and format. narrowest_weight, narrowest_activation: the fewest
+    bits that any will have, or may.
     granularity: channel, tensor or group=N. observer: auto, or one by name; None to let the effort choose.
     learn: whether there are data to learn from. mixed: what is not settled yet. measure: whether what bits cost the
     outputs must be measured for that.
@@ -68,7 +69,8 @@ class Choice:
 
     effort: str
     weights: str
-    narrowest: int
+    narrowest_weight: int
+    narrowest_activation: int
     granularity: str
     scales: str
     activations: int
@@ -85,14 +87,15 @@ def default(choice: Choice) -> str:
 
     Where weights share one scale, or activations have fewer than 8 bits, layers are equalized first: channels that
     stand out would leave the others few steps of the grid that all share. Where weights or activations have fewer than
-    8 bits, biases are corrected at least, and learned rounding takes the place of rounding to the nearest unless it is
-    to be fast. Bits that are to be chosen are, before what they are for is quantized, and after what is settled was.
+    8 bits, or there are no data, biases are corrected at least, and where there are data learned rounding takes the
+    place of rounding to the nearest, unless it is to be fast. Bits that are to be chosen are, before what they are for
+    is quantized, and after what is settled was.
     """
     kind, _, size = choice.granularity.partition("=")
     spread = f"granularity=channel,group={size}" if kind == "group" else f"granularity={kind}"
     mixed = choice.mixed
     is_mixed = mixed.weights or mixed.activations
-    is_narrow = is_mixed or choice.narrowest < WIDE
+    is_narrow = min(choice.narrowest_weight, choice.narrowest_activation) < WIDE
     learns = is_narrow and choice.learn and choice.effort in SOLVERS
     observer = choice.observer or ("mse" if is_narrow else "auto")
     scales = "" if choice.scales == "free" else f",scales={choice.scales}"
@@ -106,7 +109,7 @@ def default(choice: Choice) -> str:
     return ",".join(
         [
             NORMALISE,
-            *(["equalize"] if kind == "tensor" or choice.activations < WIDE else []),
+            *(["equalize"] if kind == "tensor" or choice.narrowest_activation < WIDE else []),
             "calibrate",
             *([] if mixed.weights else [weights]),
             *([] if mixed.activations else [activations]),
@@ -114,7 +117,7 @@ def default(choice: Choice) -> str:
             *([_allocate(mixed, spread, choice.edges)] if is_mixed else []),
             *([weights] if mixed.weights else []),
             *([activations] if mixed.activations else []),
-            *([rounding] if is_narrow else []),
+            *([rounding] if is_narrow or not choice.learn else []),
             "quantize-biases",
             "integerize",
         ]

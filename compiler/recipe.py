@@ -40,6 +40,9 @@ WEIGHTS: Mapping[str, tuple[int, str]] = MappingProxyType(
 MIXED = "mixed"
 """In place of bits: they are chosen one by one."""
 
+LIKE_INTEGERS = ("int", "power-sums")
+"""Formats that lose as little to rounding as integers of as many bits; others need learned rounding at any width."""
+
 SCALES = ("free", "power-of-two")
 FUSED = {"Clip", "Relu"}
 """What `integerize` lets ride in a requantize step."""
@@ -162,12 +165,15 @@ class Recipe:
         if format != "int" and granularity.startswith("group"):
             raise PipelineError(f"{self.weights} weights in groups", fix="Groups are of integers: give bits.")
         single = Allocation() if self.allocation is None else self.allocation
-        stored = weights if format in ("int", "power-sums") else min(weights, 6)
+        # What an allocation is compiled with must not depend on its bits, or it would not be what was chosen.
+        widths = target.weight_bits if mixed.weights or single.weights else (weights,)
+        ranges = target.activation_bits if mixed.activations or single.activations else (activations,)
         return default(
             Choice(
                 effort=self.effort or "default",
                 weights=f"bits={weights}" + ("" if format == "int" else f",format={format}"),
-                narrowest=min(stored, activations, *single.weights.values(), *single.activations.values()),
+                narrowest_weight=min([*widths, *([] if format in LIKE_INTEGERS else [6])]),
+                narrowest_activation=min(ranges),
                 granularity=granularity,
                 scales=self.scales or target.scales,
                 activations=activations,

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from bitsmith.allocation.problem import Cost, Problem, Row, Solution, within
 from bitsmith.errors import InternalError
+
+if TYPE_CHECKING:
+    from scipy.optimize import LinearConstraint
 
 SECONDS = 30.0
 """After which the best allocation so far is taken."""
@@ -122,6 +124,9 @@ class _Program:
             return None
         if not self._columns:
             return _Answer(np.zeros(0), proven=True, gap=0.0)
+        # scipy takes a second to import, and this module is imported to list passes.
+        from scipy.optimize import Bounds, milp
+
         cost = np.zeros(len(self._columns))
         for column, coefficient in self._objective.items():
             cost[column] = coefficient
@@ -221,6 +226,10 @@ class _Program:
                 self._limit(linear, 1.0)
 
     def _matrix(self) -> LinearConstraint:
+        """All rows."""
+        from scipy.optimize import LinearConstraint
+        from scipy.sparse import csr_array
+
         places = [(row, column) for row, (terms, _, _) in enumerate(self._rows) for column in terms]
         values = np.array([value for terms, _, _ in self._rows for value in terms.values()], dtype=np.float64)
         rows, columns = np.array(places, dtype=np.int64).reshape(-1, 2).T

@@ -17,10 +17,10 @@ from bitsmith.execution.simulate import simulated
 from bitsmith.ir.formats import Format
 from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Graph, Value
+from bitsmith.manager import Pass
 from bitsmith.module import Module
 from bitsmith.passes.quantize_activations import QuantizeActivations
 from bitsmith.passes.quantize_weights import QuantizeWeights
-from bitsmith.pipelines import rest
 
 SAMPLES = 512
 """Calibration samples that are looked at, at most."""
@@ -51,6 +51,8 @@ class Classes:
         self._data = module.require_calibration().take(SAMPLES)
         self._scores = _scores(module.graph)
         self._wanted = self._classes({})
+        self._weights_at: dict[int, Mapping[str, Format]] = {}
+        self._activations_at: dict[int, Mapping[str, Format]] = {}
 
     @property
     def samples(self) -> int:
@@ -93,13 +95,28 @@ class Classes:
 
     def _formats(self, solution: Solution) -> Mapping[str, Format]:
         """The formats that the solution's bits lead to: those there are, and nearest rounding of the rest."""
-        trial = replace(self._module, allocation=solution.allocation)
-        target = trial.target
-        if solution.allocation.weights:
-            scales = QuantizeWeights(rest(target.weight_bits), self._granularity, group=self._group)
-            scales.run(trial)
-        if solution.allocation.activations:
-            QuantizeActivations(rest(target.activation_bits), observer="mse").run(trial)
+        chosen = solution.allocation
+        return {
+            **self._module.plan.formats,
+            **{name: self._weights(bits)[name] for name, bits in chosen.weights.items()},
+            **{name: self._activations(bits)[name] for name, bits in chosen.activations.items()},
+        }
+
+    def _weights(self, bits: int) -> Mapping[str, Format]:
+        """The format of every weight at this width."""
+        if bits not in self._weights_at:
+            self._weights_at[bits] = self._planned(QuantizeWeights(bits, self._granularity, group=self._group))
+        return self._weights_at[bits]
+
+    def _activations(self, bits: int) -> Mapping[str, Format]:
+        """The format of every activation at this width."""
+        if bits not in self._activations_at:
+            self._activations_at[bits] = self._planned(QuantizeActivations(bits, bits, "mse"))
+        return self._activations_at[bits]
+
+    def _planned(self, one: Pass) -> Mapping[str, Format]:
+        trial = replace(self._module, allocation=None)
+        one.run(trial)
         return trial.plan.formats
 
     def _classes(self, formats: Mapping[str, Format]) -> npt.NDArray[np.int64]:

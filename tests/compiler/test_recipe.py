@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from bitsmith.errors import PipelineError
+from bitsmith.ir.allocation import Allocation
+from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.manager import Pass, Pipeline
 from bitsmith.recipe import Recipe
 from bitsmith.target import Target
@@ -56,6 +58,7 @@ WIDE_TARGET = Target(
         (Recipe(weights=4, effort="best"), "reconstruct{solver=thorough}"),
         (Recipe(weights=4, effort="fast"), "correct-biases"),
         (Recipe(weights=4, data_free=True), "correct-biases"),
+        (Recipe(weights=8, data_free=True), "correct-biases"),
         (Recipe(activations=4), "reconstruct{solver=polished}"),
         (Recipe(weights=8, granularity="tensor"), "equalize"),
         (Recipe(weights=4, scales="power-of-two"), "reconstruct{solver=polished,scales=power-of-two}"),
@@ -110,6 +113,86 @@ def test_what_cannot_be_done_is_told(recipe: Recipe, message: str) -> None:
     assert str(caught.value) == message
 
 
+MIXED_TARGET = dataclasses.replace(WIDE_TARGET, ram=32768)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "order"),
+    [
+        (
+            Recipe(weights="mixed", activations="mixed"),
+            "calibrate measure-sensitivity allocate-bits quantize-weights quantize-activations",
+        ),
+        (
+            Recipe(weights="mixed", activations=4),
+            "calibrate quantize-activations measure-sensitivity allocate-bits quantize-weights",
+        ),
+        (
+            Recipe(weights=4, activations="mixed", sensitivity=Sensitivity("known")),
+            "calibrate quantize-weights allocate-bits quantize-activations",
+        ),
+        (Recipe(allocation=Allocation({"w": 4})), "calibrate quantize-weights quantize-activations"),
+    ],
+)
+def test_bits_are_chosen_after_what_is_settled_and_before_what_they_are_for(recipe: Recipe, order: str) -> None:
+    found = passes(recipe.passes(MIXED_TARGET))
+    kept = [name for name in found if name in {*order.split(), "measure-sensitivity", "allocate-bits"}]
+    assert kept == order.split()
+    assert "reconstruct" in found
+
+
+def test_budgets_are_those_given_and_of_mixed_bits_those_of_the_target() -> None:
+    given = Recipe(budgets={"flash": 65536.0, "mean-weight-bits": 3.5})
+    assert given.limits(MIXED_TARGET) == {"flash": 65536, "mean-weight-bits": 3.5}
+    mixed = dataclasses.replace(given, weights="mixed")
+    assert mixed.limits(MIXED_TARGET) == {"ram": 32768, "flash": 65536, "mean-weight-bits": 3.5}
+    assert mixed.limits(dataclasses.replace(MIXED_TARGET, flash=1, ram=None)) == {
+        "flash": 65536,
+        "mean-weight-bits": 3.5,
+    }
+    allocate = passes(mixed.passes(MIXED_TARGET))["allocate-bits"]
+    assert str(allocate) == "allocate-bits{flash=65536,ram=32768,mean_weight_bits=3.5}"
+
+
+def test_an_allocation_is_compiled_as_the_mixed_bits_it_may_come_of(tmp_path: Path) -> None:
+    mixed = passes(Recipe(weights="mixed", activations="mixed", max_loss=1.0).passes(WIDE_TARGET))
+    given = passes(Recipe(allocation=Allocation({"w": 8}, {"x": 8})).passes(WIDE_TARGET))
+    assert [one for one in mixed if one not in ("measure-sensitivity", "allocate-bits")] == list(given)
+    assert all(mixed[name] == given[name] for name in given)
+    assert "equalize" not in passes(Recipe(allocation=Allocation({"w": 4})).passes(WIDE_TARGET))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (Recipe(weights="mixed"), "mixed bits without a budget. Give --budget flash=64KiB"),
+        (Recipe(max_loss=1.0), "a largest loss, where no bits are chosen. Give --weights mixed"),
+        (Recipe(weights="mixed", allocation=Allocation({"w": 4})), "mixed bits, and an allocation that settles them"),
+        (Recipe(pipeline="integerize", max_loss=1.0), "max_loss has no effect beside a pipeline"),
+    ],
+)
+def test_mixed_bits_want_an_aim(recipe: Recipe, message: str) -> None:
+    with pytest.raises(PipelineError, match=message):
+        recipe.passes(WIDE_TARGET)
+
+
+def test_a_file_may_hold_budgets_and_name_an_allocation(tmp_path: Path) -> None:
+    bits = tmp_path / "bits.json"
+    bits.write_text('{"weights": {"w": 4}}')
+    path = tmp_path / "recipe.toml"
+    path.write_text(f'allocation = "{bits}"\n[budgets]\nflash = "64KiB"\nmean-weight-bits = 3.5\n')
+    budgets = {"flash": 65536.0, "mean-weight-bits": 3.5}
+    assert Recipe.read(path) == Recipe(allocation=Allocation({"w": 4}), budgets=budgets)
+    assert Recipe.read(path).overridden(Recipe(budgets={"flash": 1.0})).budgets == {**budgets, "flash": 1.0}
+
+
+def test_an_allocation_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"allocation = '{tmp_path / 'absent.json'}'")
+    with pytest.raises(PipelineError, match=r"absent\.json: cannot be read: No such file"):
+        Recipe.read(path)
+
+
 def test_a_file_holds_every_field(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text('weights = 4\nseed = 7\nobserver = "min-max"\n[input_shapes]\nx = [1, 3, 32, 32]\n')
@@ -136,6 +219,10 @@ def test_options_come_before_the_file(tmp_path: Path) -> None:
         ("observer = 'entropy'", "observer: 'entropy' is not known"),
         ("pipeline = 3", "pipeline: must be a text"),
         ("seed = -1", "seed: must be an integer from 0"),
+        ("budgets = 3", "budgets: must be a table"),
+        ("budgets = {flsh = 3}", "budgets: there is no budget flsh. Did you mean flash"),
+        ("max_loss = 100", "max_loss: must be a number of points from 0 to 100"),
+        ("activations = 'many'", "activations: must be an integer from 2 to 16"),
         ("input_shapes = 3", "input_shapes: must be a table"),
         ("input_shapes = {x = 3}", "the shape of x must be a list"),
         ("input_shapes = {x = [0]}", "must be an integer of at least 1, not 0"),
