@@ -30,6 +30,17 @@ class Refusal:
         return f"{self.where}: {self.reason}" + (f". {self.fix}" if self.fix else "")
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What an artifact takes on its machine.
+
+    flash: bytes of constants by the operation that reads them, code apart. ram: bytes of activations and scratch.
+    """
+
+    flash: Mapping[str, int]
+    ram: int
+
+
 class Backend(ABC):
     """Emits one kind of artifact from an integer graph. Made without arguments; holds no state.
 
@@ -43,6 +54,13 @@ class Backend(ABC):
     def refusals(self, graph: Graph, target: Target) -> list[Refusal]:
         """What in a normalised float graph this backend cannot do. Asked before any work is done."""
         return []
+
+    def footprint(self, graph: IntegerGraph, target: Target) -> Footprint | None:
+        """What the artifact of a graph takes; None where that is what the graph's own figures say.
+
+        Those are compiler/figures.py for flash, and compiler/allocation/memory.py for memory.
+        """
+        return None
 
     @abstractmethod
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from bitsmith.figures import layers
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
+from bitsmith.legality import backend_of
 from bitsmith.manifest import FORMAT, file_sha256
 from bitsmith.measure import Distance, macs_in_all, sizes
 from bitsmith.module import Module
@@ -60,7 +61,7 @@ def describe(
         ],
         "size": sizes(original, graph),
         "macs": macs_in_all(graph),
-        "costs": costs_of_integers(graph, module.target),
+        "costs": costs_of_integers(graph, module.target, backend_of(module.target)),
         "budgets": dict(limits),
         "allocation": None if module.allocation is None else module.allocation.to_json(),
         "program": None if module.solution is None else module.solution.to_json(),

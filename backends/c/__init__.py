@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.backend import Arrays, Backend, Refusal
+from bitsmith.backend import Arrays, Backend, Footprint, Refusal
 from bitsmith.backends.c.capabilities import refusals
 from bitsmith.backends.c.emit import project, sources
 from bitsmith.backends.c.program import Program, build
@@ -39,6 +39,11 @@ class CBackend(Backend):
     def refusals(self, graph: Graph, target: Target) -> list[Refusal]:
         """What in the target no kernel knows."""
         return refusals(target)
+
+    def footprint(self, graph: IntegerGraph, target: Target) -> Footprint:
+        """The constants that kernels read, and the arena."""
+        program = build(graph, target)
+        return Footprint({step.site.operation.name: step.kernel.flash for step in program.steps}, program.memory.total)
 
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the sources, a test of them and how to build both into `folder/c`."""

@@ -8,12 +8,36 @@ from bitsmith.allocation.budgets import CYCLES
 from bitsmith.allocation.costs import Layout, costs_of, vetoes_of
 from bitsmith.allocation.groups import groups_of
 from bitsmith.allocation.problem import LOSS, Cost, Group, Problem, Row
+from bitsmith.allocation.reference import as_stored
 from bitsmith.errors import PipelineError
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.sensitivity import Losses, Sensitivity
+from bitsmith.legality import backend_of
+from bitsmith.module import Module
 from bitsmith.registry import suggest
 from bitsmith.target import Target
+
+
+def problem_for(
+    module: Module, limits: Mapping[str, float], layout: Layout, *, edges: int = 0, minimise: str = LOSS
+) -> Problem:
+    """`problem_of` a module, with flash and RAM as its target's backend would have them.
+
+    The module is calibrated, and its sensitivity measured or given.
+    """
+    sensitivity = module.require_sensitivity()
+    problem = problem_of(
+        module.graph,
+        module.target,
+        sensitivity,
+        limits,
+        plan=module.plan,
+        layout=layout,
+        edges=edges,
+        minimise=minimise,
+    )
+    return as_stored(problem, module, layout, backend_of(module.target))
 
 
 def problem_of(

@@ -16,6 +16,7 @@ from bitsmith.allocation.budgets import (
 )
 from bitsmith.allocation.memory import Access, activation_bytes, alive, peak_bytes
 from bitsmith.allocation.problem import within
+from bitsmith.backend import Backend
 from bitsmith.errors import BudgetError
 from bitsmith.figures import layers
 from bitsmith.ir.bounds import Bounds
@@ -23,16 +24,20 @@ from bitsmith.ir.integer import Conv, IntegerGraph, Linear, Reshape
 from bitsmith.target import Target
 
 
-def costs_of_integers(graph: IntegerGraph, target: Target) -> dict[str, float]:
-    """Every cost by name, exact; cycles only where the target's table has all pairs of widths that there are."""
+def costs_of_integers(graph: IntegerGraph, target: Target, backend: Backend | None = None) -> dict[str, float]:
+    """Every cost by name, exact; cycles only where the target's table has all pairs of widths that there are.
+
+    backend: says what flash and RAM its artifact takes, where that differs from the graph's own figures.
+    """
+    footprint = None if backend is None else backend.footprint(graph, target)
     products = [one for one in graph if isinstance(one, Conv | Linear)]
     macs = {one.name: math.prod(graph.result(one).shape) * math.prod(one.weight.shape[1:]) for one in products}
     pairs = {one.name: (one.weight_format.bits, graph.operands(one)[0].format.bits) for one in products}
     activations = [value for name, value in graph.values.items() if name not in graph.constants]
     elements = {value.name: math.prod(value.shape) for value in activations}
     found: dict[str, float] = {
-        FLASH: flash_bytes(graph) + target.code,
-        RAM: ram_bytes(graph, target),
+        FLASH: target.code + (flash_bytes(graph) if footprint is None else sum(footprint.flash.values())),
+        RAM: ram_bytes(graph, target) if footprint is None else footprint.ram,
         BOPS: sum(macs[name] * weight * activation for name, (weight, activation) in pairs.items()),
         MEAN_WEIGHT_BITS: _mean({one.name: (one.weight.size, pairs[one.name][0]) for one in products}),
         MEAN_ACTIVATION_BITS: _mean({value.name: (elements[value.name], value.format.bits) for value in activations}),

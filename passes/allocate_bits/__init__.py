@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from bitsmith import registry
 from bitsmith.allocation.budgets import BUDGETS, FLASH, RAM, limit
-from bitsmith.allocation.build import problem_of
+from bitsmith.allocation.build import problem_for
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.diagnose import require_solution
 from bitsmith.allocation.problem import Problem, Solution
@@ -55,16 +55,7 @@ class AllocateBits(Pass):
     edges: int = 0
 
     def run(self, module: Module) -> Changes:
-        limits = self._limits()
-        problem = problem_of(
-            module.graph,
-            module.target,
-            module.require_sensitivity(),
-            limits,
-            plan=module.plan,
-            layout=Layout(self.granularity, self.group),
-            edges=self.edges,
-        )
+        problem = problem_for(module, self._limits(), Layout(self.granularity, self.group), edges=self.edges)
         changes = Changes()
         found = require_solution(problem) if self.max_loss is None else self._cheapest(module, problem, changes)
         module.allocation, module.solution = found.allocation, found

@@ -20,7 +20,7 @@ from bitsmith.target import Target
 
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 BOARD = Target(
-    "board", "none", weight_bits=WIDTHS, activation_bits=WIDTHS, granularities=("channel", "tensor", "group")
+    "board", "onnxruntime", weight_bits=WIDTHS, activation_bits=WIDTHS, granularities=("channel", "tensor", "group")
 )
 
 
