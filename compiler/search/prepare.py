@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from bitsmith.allocation.build import problem_of
+from bitsmith.allocation.build import problem_for
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.files import read_sensitivity
 from bitsmith.allocation.problem import Problem
@@ -64,9 +64,7 @@ def prepare(
         raise PipelineError("no pass measured what bits cost the outputs", fix="Give --sensitivity.")
     if known is None:
         write_whole(folder / SENSITIVITY, json.dumps(module.sensitivity.to_json(), indent=1) + "\n")
-    return problem_of(
-        graph, target, module.sensitivity, {}, plan=module.plan, layout=_layout(recipe, target), edges=recipe.edges or 0
-    )
+    return problem_for(module, {}, _layout(recipe, target), edges=recipe.edges or 0)
 
 
 def _kept(folder: Path) -> Sensitivity | None:

@@ -7,10 +7,12 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +43,7 @@ class LocalWorkers:
     """Processes of this machine, each on one thread.
 
     One executor to a process, so that one that is killed takes no other's work with it. All hold one end of a pipe
-    whose other end is here: when that closes, because of `close` or because this process was killed, they end.
+    whose other end is here: when that closes because this process was killed, they end.
     """
 
     lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
@@ -53,6 +55,7 @@ class LocalWorkers:
         self._leash, self._hand = self._context.Pipe(duplex=False)
         self._executors = [self._executor() for _ in range(count)]
         self._work: list[Future[Trial] | None] = [None] * count
+        self._processes: set[BaseProcess] = set()
 
     def room(self) -> int:
         return len(self._executors)
@@ -62,28 +65,56 @@ class LocalWorkers:
         place = next(index for index, work in enumerate(self._work) if work is None or work.done())
         done = self._work[place]
         if done is not None and isinstance(done.exception(), BrokenProcessPool):
-            self._executors[place].shutdown(wait=False)
             self._executors[place] = self._executor()
         try:
-            work = self._executors[place].submit(_measure, candidate.to_json())
+            work = self._handed_in(place, candidate)
         except BrokenProcessPool:
             # It was killed while it had nothing to do.
             self._executors[place] = self._executor()
-            work = self._executors[place].submit(_measure, candidate.to_json())
+            work = self._handed_in(place, candidate)
         self._work[place] = work
         return work
 
     def close(self) -> None:
-        """Cut the leash: the processes end, whatever they are doing."""
-        self._hand.close()
-        self._leash.close()
+        """End the processes, whatever they are doing."""
+        for process in self._processes:
+            process.kill()
         for executor in self._executors:
             executor.shutdown(wait=True, cancel_futures=True)
+        self._hand.close()
+        self._leash.close()
+
+    def _handed_in(self, place: int, candidate: Candidate) -> Future[Trial]:
+        """Submit, and take note of the process that this may have started."""
+        before = set(multiprocessing.active_children())
+        with _interrupts_wait():
+            work = self._executors[place].submit(_measure, candidate.to_json())
+            self._processes |= set(multiprocessing.active_children()) - before
+        return work
 
     def _executor(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             1, self._context, initializer=_begin, initargs=(self._job, self._scratch, self._leash)
         )
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Put an interrupt off until the block ends: no process is started by halves, and none that starts sees it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    # A process inherits what is blocked where it is started.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        for number in held:
+            signal.raise_signal(number)
 
 
 _job: list[Job] = []

@@ -10,7 +10,7 @@ COMPILE = ["compile", "m.onnx", "--target", "onnxruntime", "-o", "out"]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no command is given. One of compile, check, evaluate, verify, report, passes, targets"),
+        ([], "no command is given. One of compile, check, evaluate, verify, search, report, passes, targets"),
         (["compil"], "there is no command compil. Did you mean compile?"),
         (["compile"], "the following arguments are required: MODEL.onnx, --target, -o/--out"),
         (
