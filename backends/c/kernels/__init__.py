@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bitsmith.backends.c.kernels.binary import PortableBinary
-from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise
+from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, PortableGroupedConv
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.linear import PortableLinear
 from bitsmith.backends.c.kernels.moves import PortableMove
@@ -16,6 +16,7 @@ __all__ = ["FAMILIES", "Constant", "Kernel", "KernelFamily", "Site", "choose"]
 FAMILIES: tuple[KernelFamily, ...] = (
     PortableDepthwise(),
     PortableConv(),
+    PortableGroupedConv(),
     PortableLinear(),
     PortableBinary(),
     PortableAveragePool(),

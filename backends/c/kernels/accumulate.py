@@ -26,18 +26,17 @@ class Bias:
     constant: Constant
 
 
-def bias(site: Site, rows: IntegerArray, given: npt.NDArray[np.int32], fold: bool = True) -> Bias:
+def bias(site: Site, rows: IntegerArray, given: npt.NDArray[np.int32]) -> Bias:
     """The bias of rows of weights, (outputs, inputs).
 
-    `sum w (x - z) = sum w x - z sum w`: the last term is known now, if every output reads all its inputs or padding
-    that is filled with z (`fold`). The sums of w x alone grow larger than the bound of the accumulator says, so this is
-    done only where they too stay within 32 bits.
+    `sum w (x - z) = sum w x - z sum w`: the last term is known now, where padding counts as z. The sums of w x alone
+    grow larger than the bound of the accumulator says, so this is done only where they too stay within 32 bits.
     """
     z = site.x.zero_point
     wide = rows.astype(np.int64)
     folded = given.astype(np.int64) - z * wide.sum(axis=1)
     reach = np.abs(wide).sum(axis=1) * max(site.ranges[0].magnitude, abs(z)) + np.abs(folded)
-    if fold and int(reach.max()) <= INT32_MAGNITUDE:
+    if int(reach.max()) <= INT32_MAGNITUDE:
         comment = f"less {z} times the sum of the output's weights" if z else ""
         return Bias(0, z, Constant("bias", "int32_t", folded, comment))
     return Bias(z, z, Constant("bias", "int32_t", given))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bitsmith.backends.c.kernels.accumulate import bias
-from bitsmith.backends.c.kernels.kernel import Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.requantize import requantize_step
 from bitsmith.backends.c.kernels.weights import weights
 from bitsmith.backends.c.kernels.window import Window, gap, window
@@ -25,13 +26,71 @@ def weight_rows(operation: Conv) -> IntegerArray:
     return np.ascontiguousarray(np.moveaxis(operation.weight, 1, -1)).reshape(len(operation.weight), -1)
 
 
-class PortableConv(KernelFamily):
-    """Any convolution in plain C: each window is gathered into a column first, its padding filled with the zero point.
+@dataclass(frozen=True, eq=False)
+class Products:
+    """What every convolution has: weights, bias and requantize step, as kernels and their templates take them."""
 
-    A window of one pixel is a column already.
+    context: dict[str, Any]
+    constants: tuple[Constant, ...]
+    helpers: tuple[str, ...]
+    note: str
+
+    @classmethod
+    def of(cls, site: Site, operation: Conv) -> Products:
+        """Those of a convolution."""
+        rows = weight_rows(operation)
+        stored = weights(rows, operation.weight_format)
+        start = bias(site, rows, operation.bias)
+        step = requantize_step(operation.requantize, site.magnitude, site.output.logical)
+        context = {
+            "channels": site.x.shape[-1],
+            "length": rows.shape[1],
+            "weights": stored,
+            "zero_point": start.zero_point,
+            "padding": start.padding,
+            "step": step,
+        }
+        return cls(context, (*stored.constants, start.constant, *step.constants), step.helpers, stored.description)
+
+
+class PortableConv(KernelFamily):
+    """A convolution of one group in plain C, two pixels and two outputs at a time.
+
+    The windows of the two pixels are gathered into columns first, their padding filled with the zero point. Four sums
+    side by side load half of what they would one by one. A window of one pixel is a column already.
     """
 
     name: ClassVar[str] = "conv"
+
+    def refusal(self, site: Site) -> str | None:
+        operation = site.operation
+        if not isinstance(operation, Conv):
+            return "it is no convolution"
+        return None if operation.groups == 1 else "it has groups"
+
+    def kernel(self, site: Site) -> Kernel:
+        operation = site.operation
+        assert isinstance(operation, Conv)
+        over = window_of(site, operation)
+        products = Products.of(site, operation)
+        length = products.context["length"]
+        direct = over.is_pointwise
+        return Kernel(
+            self.name,
+            "conv.c.j2",
+            context={**products.context, "over": over, "direct": direct, "outputs": len(operation.weight)},
+            constants=products.constants,
+            helpers=products.helpers,
+            scratch=0 if direct else 2 * length * site.x.itemsize,
+            gaps={0: gap(site, over.first_reads(), buffered=not direct, block=2)},
+            note=products.note,
+        )
+
+
+class PortableGroupedConv(KernelFamily):
+    """Any convolution in plain C, one pixel and one output at a time."""
+
+    name: ClassVar[str] = "grouped conv"
 
     def refusal(self, site: Site) -> str | None:
         return None if isinstance(site.operation, Conv) else "it is no convolution"
@@ -39,32 +98,23 @@ class PortableConv(KernelFamily):
     def kernel(self, site: Site) -> Kernel:
         operation = site.operation
         assert isinstance(operation, Conv)
-        rows, over = weight_rows(operation), window_of(site, operation)
-        stored = weights(rows, operation.weight_format)
-        start = bias(site, rows, operation.bias)
-        step = requantize_step(operation.requantize, site.magnitude, site.output.logical)
-        direct = over.taps == 1 and not over.is_padded and operation.groups == 1
+        over = window_of(site, operation)
+        products = Products.of(site, operation)
         return Kernel(
             self.name,
-            "conv.c.j2",
+            "conv_grouped.c.j2",
             context={
+                **products.context,
                 "over": over,
                 "groups": operation.groups,
                 "inputs": operation.weight.shape[1],
-                "outputs": len(rows) // operation.groups,
-                "channels": site.x.shape[-1],
-                "length": rows.shape[1],
-                "direct": direct,
-                "weights": stored,
-                "zero_point": start.zero_point,
-                "padding": start.padding,
-                "step": step,
+                "outputs": len(operation.weight) // operation.groups,
             },
-            constants=(*stored.constants, start.constant, *step.constants),
-            helpers=step.helpers,
-            scratch=0 if direct else rows.shape[1] * site.x.itemsize,
-            gaps={0: gap(site, over.first_reads(), buffered=not direct and operation.groups == 1)},
-            note=stored.description,
+            constants=products.constants,
+            helpers=products.helpers,
+            scratch=products.context["length"] * site.x.itemsize,
+            gaps={0: gap(site, over.first_reads(), buffered=False)},
+            note=products.note,
         )
 
 
@@ -82,24 +132,16 @@ class PortableDepthwise(KernelFamily):
     def kernel(self, site: Site) -> Kernel:
         operation = site.operation
         assert isinstance(operation, Conv)
-        rows, over = weight_rows(operation), window_of(site, operation)
-        stored = weights(rows, operation.weight_format)
-        start = bias(site, rows, operation.bias, fold=not over.is_padded)
-        step = requantize_step(operation.requantize, site.magnitude, site.output.logical)
+        over = window_of(site, operation)
+        products = Products.of(site, operation)
+        channels, outputs = site.x.shape[-1], len(operation.weight)
+        padding = Constant("padding", site.x.ctype, np.full(channels, site.x.zero_point), "a pixel that stands for 0.0")
         return Kernel(
             self.name,
             "depthwise.c.j2",
-            context={
-                "over": over,
-                "channels": site.x.shape[-1],
-                "outputs": len(rows),
-                "times": len(rows) // site.x.shape[-1],
-                "weights": stored,
-                "zero_point": start.zero_point,
-                "step": step,
-            },
-            constants=(*stored.constants, start.constant, *step.constants),
-            helpers=step.helpers,
+            context={**products.context, "over": over, "outputs": outputs, "times": outputs // channels},
+            constants=(*products.constants, *([padding] if over.is_padded else [])),
+            helpers=products.helpers,
             gaps={0: gap(site, over.first_reads(), buffered=False)},
-            note=stored.description,
+            note=products.note,
         )

@@ -85,17 +85,17 @@ def window(
     )
 
 
-def gap(site: Site, first_reads: npt.NDArray[np.int64], buffered: bool) -> int:
+def gap(site: Site, first_reads: npt.NDArray[np.int64], buffered: bool, block: int = 1) -> int:
     """How many bytes before its input's first byte the output must begin, where pixels are made in order.
 
     first_reads: the first pixel of the input that each pixel of the output needs.
-    buffered:    whether all that a pixel needs is read before anything of it is written.
+    buffered:    whether all that a block of pixels needs is read before anything of it is written.
     """
-    ends = np.arange(1, len(first_reads) + 1) * (site.output.bytes // len(first_reads))
-    pixels = site.x.elements // site.x.shape[-1] if len(site.x.shape) > 1 else 1
-    still = np.minimum.accumulate(first_reads[::-1])[::-1] * (site.x.bytes // pixels)
-    if buffered:
-        if len(ends) == 1:
-            return -site.output.bytes
-        return int((ends[:-1] - still[1:]).max())
-    return int((ends - still).max())
+    count = len(first_reads)
+    starts = np.arange(0, count, block)
+    ends = np.minimum(starts + block, count) * (site.output.bytes // count)
+    pixels = site.x.elements // site.x.shape[-1]
+    still = (np.minimum.accumulate(first_reads[::-1])[::-1] * (site.x.bytes // pixels))[starts]
+    if not buffered:
+        return int((ends - still).max())
+    return int((ends[:-1] - still[1:]).max()) if len(ends) > 1 else -site.output.bytes
