@@ -50,11 +50,19 @@ class Sensitivity:
     def predicted(self, allocation: Allocation) -> float:
         """The sum of the losses that an allocation's bits are expected to cost; at least 0.
 
-        What has no losses here, or has bits above those that were measured, loses nothing. Names of activations
-        that are not the first of their group are members of one that is, and are not counted again.
+        Of activations, names that are not here are members of a group that is named by another, and count once. Bits
+        above all that were measured lose nothing. Raises PipelineError for a weight that is not here, for an
+        allocation without any of the activations that are, and for other bits.
         """
+        for table, bits_of in ((self.weights, allocation.weights), (self.activations, allocation.activations)):
+            strange = bits_of.keys() - table.keys()
+            if strange and (table is self.weights or len(strange) == len(bits_of)):
+                raise PipelineError(
+                    f"nothing is known of {min(strange)}", where="sensitivity", fix="Measure it on this very model."
+                )
         total = sum(_loss(self.weights, name, bits) for name, bits in allocation.weights.items())
-        total += sum(_loss(self.activations, name, bits) for name, bits in allocation.activations.items())
+        known = {name: bits for name, bits in allocation.activations.items() if name in self.activations}
+        total += sum(_loss(self.activations, name, bits) for name, bits in known.items())
         chosen = {**allocation.weights, **allocation.activations}
         for (first, bits, second, other), extra in self.interactions.items():
             if chosen.get(first) == bits and chosen.get(second) == other:
@@ -100,8 +108,8 @@ def falling(losses: Losses) -> dict[int, float]:
 
 
 def _loss(tables: Mapping[str, Losses], name: str, bits: int) -> float:
-    losses = tables.get(name)
-    if losses is None or bits > max(losses):
+    losses = tables[name]
+    if bits > max(losses):
         return 0.0
     if bits not in losses:
         raise PipelineError(

@@ -23,6 +23,7 @@ from bitsmith.ir.integer import IntegerGraph
 from bitsmith.ir.linear import LINEAR, weight_value
 from bitsmith.ir.sharing import activation_groups, is_edge
 from bitsmith.manager import Pipeline
+from bitsmith.manifest import write_whole
 from bitsmith.metrics import decibels
 from bitsmith.module import Module
 from bitsmith.recipe import Recipe
@@ -79,11 +80,13 @@ class Subject:
         first = 1 + [one.name for one in passes].index("calibrate")
         Pipeline(passes[:first]).run(self.module)
         self._rest = Pipeline(passes[first:])
+        self.pipeline = str(Pipeline(passes))
         self.weights = [weight_value(node).name for node in self.module.graph.nodes(*LINEAR)]
         groups = activation_groups(self.module.graph)
         self.activations = [group[0].name for group in groups if not any(is_edge(value) for value in group)]
         data = Dataset.open(evaluation, samples)
         self._data, self._labels = data.take(evaluated), data.labels()[:evaluated]
+        self.samples = len(self._data)
         logits = []
         for output in self.module.graph.outputs:
             maker = output.producer
@@ -135,12 +138,17 @@ def _drawn(random: np.random.Generator, widths: tuple[int, ...], lean: float) ->
 
 
 def measured(subject: Subject, count: int, kept: Path) -> list[Measured]:
-    """The first `count` random allocations of a model; those in the file `kept` are not measured again."""
-    found = [Measured.from_json(one) for one in json.loads(kept.read_text())] if kept.exists() else []
-    while len(found) < count:
-        found.append(subject.measure(subject.draw(len(found))))
-        part = kept.with_suffix(".part")
-        part.write_text(json.dumps([one.to_json() for one in found], indent=1))
-        part.replace(kept)
-        print(f"{kept.stem} {len(found)}/{count}: {found[-1].top1:.3f} {found[-1].sqnr:.2f} dB", file=sys.stderr)
-    return found[:count]
+    """The first `count` random allocations of a model.
+
+    kept: a JSON file of those that were measured, by the same pipeline on as many samples: they are not measured again.
+    """
+    how = {"pipeline": subject.pipeline, "samples": subject.samples}
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    found: dict[str, Any] = known["measured"] if known.get("how") == how else {}
+    for index in range(count):
+        if str(index) not in found:
+            one = subject.measure(subject.draw(index))
+            found[str(index)] = one.to_json()
+            write_whole(kept, json.dumps({"how": how, "measured": found}, indent=1))
+            print(f"{kept.stem} {index}/{count}: {one.top1:.3f} {one.sqnr:.2f} dB", file=sys.stderr, flush=True)
+    return [Measured.from_json(found[str(index)]) for index in range(count)]

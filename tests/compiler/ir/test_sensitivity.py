@@ -26,10 +26,16 @@ def test_losses_add_and_interactions_count_where_both_ends_hold() -> None:
     assert MEASURED.predicted(Allocation({"w": 2}, {"a": 8})) == 0.5 + 0.5 - 0.25
 
 
-def test_what_was_not_measured_loses_nothing_above_and_is_an_error_between() -> None:
-    assert MEASURED.predicted(Allocation({"v": 8, "unknown": 2}, {"a": 16})) == 0
+def test_bits_above_what_was_measured_lose_nothing_and_others_are_an_error() -> None:
+    assert MEASURED.predicted(Allocation({"v": 8}, {"a": 16, "member of a": 16})) == 0
     with pytest.raises(PipelineError, match="no loss of w at 3 bits"):
         MEASURED.predicted(Allocation({"w": 3}))
+
+
+@pytest.mark.parametrize("strange", [Allocation({"w": 2, "other": 2}), Allocation(activations={"other": 4})])
+def test_an_allocation_of_another_model_is_refused(strange: Allocation) -> None:
+    with pytest.raises(PipelineError, match="nothing is known of other"):
+        MEASURED.predicted(strange)
 
 
 def test_a_sensitivity_is_what_it_was_after_json() -> None:
