@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +14,7 @@ from bitsmith.errors import BitsmithError
 from bitsmith.search.job import Job
 from bitsmith.search.point import Candidate
 from bitsmith.search.trial import Trial, run_trial
+from bitsmith.search.workers import WorkerError
 
 CONNECT = 15
 """Seconds that a scheduler has to answer."""
@@ -38,6 +41,9 @@ class ClusterWorkers:
                 "dask.distributed is not installed", where="--cluster", fix="pip install 'bitsmith[cluster]'"
             ) from reason
         self.lost: tuple[type[BaseException], ...] = (KilledWorker, CancelledError)
+        # It would report each lost connection with a traceback; what matters of that ends as an error of ours.
+        for name in ("distributed", "distributed.client", "distributed.utils"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         # A model and its data are megabytes, and meant to be in the graph.
         dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"})
         try:
@@ -58,17 +64,20 @@ class ClusterWorkers:
 
     def room(self) -> int:
         """One candidate for each thread of the workers that there are."""
-        threads: dict[str, int] = self._client.nthreads()
+        with _reachable():
+            threads: dict[str, int] = self._client.nthreads()
         return max(sum(threads.values()), 1)
 
     def submit(self, candidate: Candidate) -> Future[Trial]:
-        work: Future[Trial] = self._executor.submit(_measure, self._job, candidate.to_json())
+        with _reachable():
+            work: Future[Trial] = self._executor.submit(_measure, self._job, candidate.to_json())
         return work
 
     def close(self) -> None:
         """Take back what is not done, and leave the cluster as it was."""
-        self._executor.shutdown(wait=False)
-        self._client.close()
+        with suppress(OSError):
+            self._executor.shutdown(wait=False)
+            self._client.close()
 
     def _require_same_version(self) -> None:
         try:
@@ -85,6 +94,20 @@ class ClusterWorkers:
                     where="--cluster",
                     fix=f"Install bitsmith {ours} on every worker.",
                 )
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """Tell a scheduler that no longer answers as what it is."""
+    try:
+        yield
+    # Dask's errors of communication are OSErrors; a client that gave up reconnecting raises RuntimeError.
+    except (OSError, RuntimeError) as reason:
+        raise WorkerError(
+            f"the cluster is gone: {str(reason) or type(reason).__name__}",
+            where="--cluster",
+            fix="The points so far are kept: give the same command again when it is back, or without --cluster.",
+        ) from reason
 
 
 def _measure(job: Job, candidate: Mapping[str, Any]) -> Trial:

@@ -8,14 +8,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bitsmith.errors import BitsmithError
 from bitsmith.folder import replacing
 from bitsmith.progress import Progress, silent
 from bitsmith.search.journal import Journal
 from bitsmith.search.point import Candidate, Point
 from bitsmith.search.strategy import Strategy
 from bitsmith.search.trial import Trial, unpack
-from bitsmith.search.workers import Workers
+from bitsmith.search.workers import WorkerError, Workers
 
 ATTEMPTS = 3
 """Times that a candidate is handed to a worker before its death is taken for the candidate's fault."""
@@ -24,12 +23,6 @@ PATIENCE = 1.0
 """Seconds between two looks at the clock and at how many workers there are."""
 
 ARTIFACTS = "points"
-
-
-class WorkerError(BitsmithError):
-    """Workers die of a candidate."""
-
-    exit_code = 1
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,16 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
+from bitsmith.errors import BitsmithError
 from bitsmith.search.job import Job
 from bitsmith.search.point import Candidate
 from bitsmith.search.trial import Trial, run_trial
+
+
+class WorkerError(BitsmithError):
+    """The work cannot go on, for want of workers or because they die of it. The points so far are kept."""
+
+    exit_code = 1
 
 
 class Workers(Protocol):

@@ -1,0 +1,109 @@
+"""Mixed bits against uniform ones at equal size, and two workers against one.
+
+For each model one `bitsmith search` traces the front. At the size of every uniform allocation stand against it:
+
+- what the integer program chose, which no figure of the evaluation file had a part in, so that a paired test is fair;
+- the best that was measured, which that file chose, so that its lead is flattered.
+
+The test is McNemar's in its exact form, over the samples of the evaluation file. Activations are searched too, with
+8-bit weights, at equal memory.
+
+usage: python -m tests.benchmarks.search [--points N] [--out FOLDER] [MODEL ...]
+       python -m tests.benchmarks.search --workers [MODEL]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.common import REPOSITORY, markdown, model_files, working_folder
+
+MODELS = ("dscnn_kws", "mobilenetv1_025_vww", "mobilenetv2s_cifar10", "resnet20_cifar10")
+
+WHAT = {
+    "weights": ["--cost", "flash"],
+    "activations": ["--cost", "ram", "--weights", "8"],
+}
+
+HEADER = ["model", "uniform", "size", "top-1", "dB", "program: top-1", "dB", "won : lost", "p", "best: top-1"]
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument("--points", type=int, default=48)
+    parser.add_argument("--out", type=Path, help="where to keep the searches; one that is there is gone on with")
+    parser.add_argument("--workers", action="store_true", help="time one worker process against two")
+    given = parser.parse_args()
+    with working_folder() as passing:
+        folder = given.out or passing
+        if given.workers:
+            compare_workers(given.models[0], given.points, passing)
+            return
+        for what, options in WHAT.items():
+            rows = []
+            for name in given.models:
+                found = search(name, folder / f"{name}-{what}", ["--points", str(given.points), *options])
+                rows += [row(name, one) for one in found["uniform"]]
+                print(f"{name}, {what}: {verdict(found)}", file=sys.stderr)
+            print(f"\n{what} by {options[1]}\n\n{markdown(HEADER, rows)}", flush=True)
+
+
+def search(name: str, out: Path, options: list[str]) -> dict[str, Any]:
+    """What `bitsmith search --json` says."""
+    model, calibration, evaluation = model_files(name)
+    command = [sys.executable, "-m", "bitsmith", "search", str(model), "--target", "onnxruntime"]
+    command += ["--calibration", str(calibration), "--data", str(evaluation), "-o", str(out), "--json", "--quiet"]
+    done = subprocess.run([*command, *options], cwd=REPOSITORY, stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def row(name: str, uniform: dict[str, Any]) -> list[str]:
+    """One uniform allocation and what stands against it."""
+    program, best = uniform["program"], uniform["best"]
+    return [
+        name,
+        uniform["name"],
+        f"{uniform['cost']:,.6g}" if uniform["cost"] < 100 else f"{uniform['cost']:,.0f}",
+        f"{uniform['accuracy']:.4f}",
+        f"{uniform['decibels']:.1f}",
+        f"{program['accuracy']:.4f}",
+        f"{program['decibels']:.1f}",
+        f"{program['gained']} : {program['lost']}",
+        f"{program['p']:.2g}",
+        f"{best['accuracy']:.4f}",
+    ]
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """Whether the front dominates every uniform allocation, and whether anything fair is worse than one."""
+    uniform = found["uniform"]
+    below = [one["name"] for one in uniform if one["best"]["accuracy"] < one["accuracy"]]
+    worse = [one["name"] for one in uniform if one["program"]["ahead"] < 0 and one["program"]["p"] < 0.05]
+    return f"float {found['float']:.4f}; front below: {below or 'none'}; program worse with p < 0.05: {worse or 'none'}"
+
+
+def compare_workers(name: str, points: int, folder: Path) -> None:
+    """Seconds of one search by one worker process and by two, sensitivities known; from cold, all included."""
+    known = folder / "known"
+    search(name, known, ["--points", "1", "--workers", "1"])
+    options = ["--points", str(points), "--sensitivity", str(known / "sensitivity.json")]
+    seconds = {}
+    for workers in (1, 2):
+        start = time.perf_counter()
+        search(name, folder / f"by-{workers}", [*options, "--workers", str(workers)])
+        seconds[workers] = time.perf_counter() - start
+    ratio = seconds[1] / seconds[2]
+    print(f"{name}, {points} points: {seconds[1]:.1f} s by one worker, {seconds[2]:.1f} s by two: {ratio:.2f} times")
+
+
+if __name__ == "__main__":
+    main()
