@@ -148,13 +148,15 @@ def _lines(results: Results, folder: Path) -> list[str]:
         for point in best
     ]
     lines = [paint(f"{title}: {folder}/", "bold"), *columns(rows)]
-    lines.append(f"  the float model: {results.metric} {results.float_accuracy:.4f}")
+    if results.float_accuracy is not None:
+        lines.append(f"  the float model: {results.metric} {results.float_accuracy:.4f}")
     for point in results.uniform:
         ahead = results.at_size_of(point).best
         lines.append(
             f"  {point.candidate.bits} bits everywhere: {results.metric} {point.reported:.4f} at "
             f"{shown(results.cost, point.costs[results.cost])}; for no more, {ahead.reported:.4f} ({ahead.name})"
         )
+    lines += [f"  not compiled: {name}: {reason}" for name, reason in results.failed.items()]
     return [*lines, f"  {results.note}"]
 
 

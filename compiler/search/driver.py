@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bitsmith.allocation.budgets import BUDGETS
+from bitsmith.allocation.budgets import BUDGETS, CYCLES
 from bitsmith.allocation.problem import LOSS, Problem
 from bitsmith.allocation.program import solve
 from bitsmith.errors import ArtifactError, PipelineError
 from bitsmith.manifest import pretty, write_whole
+from bitsmith.metrics import Sqnr
 from bitsmith.progress import Progress, silent
 from bitsmith.recipe import Recipe
 from bitsmith.registry import suggest
@@ -81,13 +82,20 @@ def search(
     wanted = mixing(recipe or Recipe(), options.cost)
     if options.cost not in BUDGETS:
         raise PipelineError(f"there is no cost {options.cost}", where="--cost", fix=suggest(options.cost, BUDGETS))
+    chosen = target if isinstance(target, Target) else load_target(target)
+    if options.cost == CYCLES and not chosen.cycles:
+        raise PipelineError(
+            f"target {chosen.name} does not say how many cycles a multiply-accumulate takes",
+            where="--cost",
+            fix="Name another cost, such as bops, or give --target a file with `cycles`.",
+        )
     float_model = FloatModel(model, wanted.input_shapes)
     labelled = open_samples(data, float_model.samples, options.window).has_labels
     job = Job(
         File.read_model(Path(model)),
         None if calibration is None else File.read(Path(calibration)),
         File.read(Path(data)),
-        target if isinstance(target, Target) else load_target(target),
+        chosen,
         replace(wanted, sensitivity=None),
         metric_for(options.metric, labelled),
         options.window,
@@ -105,8 +113,15 @@ def search(
         with _workers(job, options, folder) as workers:
             run = Run(journal, workers, progress)
             run.search(strategy, Effort(options.points, options.seconds))
-            predicted = _predicted(problem, journal)
-            results = Results(journal.points, options.cost, job.metric, real.accuracy, choose_on is not None, predicted)
+            results = Results(
+                journal.points,
+                options.cost,
+                job.metric,
+                None if job.metric == Sqnr.name else real.accuracy,
+                choose_on is not None,
+                _predicted(problem, journal),
+                run.failed,
+            )
             run.remake([one.candidate for one in results.front if not (run.artifacts / one.name).is_dir()])
         _remove_beaten(run.artifacts, results)
         write_whole(folder / FRONT, pretty(results.to_json()) + "\n")
@@ -144,11 +159,7 @@ def _refuse_strangers(folder: Path) -> None:
 
 def _refuse_constant(strategy: Strategy) -> None:
     """Refuse a cost that is the same whatever is chosen."""
-    cost = strategy.problem.costs.get(strategy.cost)
-    if cost is None:
-        raise PipelineError(
-            f"the target does not say what {strategy.cost} are", where="--cost", fix="Name another, such as flash."
-        )
+    cost = strategy.problem.costs[strategy.cost]
     found = {cost.at(bits_of(strategy.problem, anchor.allocation)) for anchor in strategy.anchors()}
     if len(found) < 2:
         raise PipelineError(

@@ -29,7 +29,8 @@ def draw(results: Results) -> str:
     best = results.front
     costs = [point.costs[results.cost] for point in results.points]
     across, x_ticks = _horizontal(min(costs), max(costs), results.cost)
-    heights = [results.float_accuracy, *(point.reported for point in best)]
+    real = results.float_accuracy
+    heights = [*([] if real is None else [real]), *(point.reported for point in best)]
     up, y_ticks = _vertical(min(heights), max(heights))
 
     def dot(point: Point) -> dict[str, Any]:
@@ -58,8 +59,7 @@ def draw(results: Results) -> str:
         y_label=results.metric,
         x_ticks=x_ticks,
         y_ticks=y_ticks,
-        float_place=up(results.float_accuracy),
-        float_text=f"{results.float_accuracy:.4f}",
+        float_model=None if real is None else {"place": up(real), "text": f"{real:.4f}"},
         others=[dot(point) for point in results.points if point.name not in names],
         steps=_steps([(across(point.costs[results.cost]), up(point.reported)) for point in best]),
         best=[dot(point) for point in best],

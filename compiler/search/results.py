@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bitsmith.search.compare import paired
@@ -37,17 +37,19 @@ class Results:
     """A search as far as it got.
 
     cost:    what the front is traced against. metric: of `reported`; `compared_by`: of `accuracy`.
-    float_accuracy: the metric of the float model on the evaluation data.
+    float_accuracy: the metric of the float model on the evaluation data; None where the metric compares with it.
     held_out: whether points were compared on other data than the evaluation data.
     predicted: by name of a point, its loss as the integer program sees it.
+    failed:  by name, why an allocation could not be compiled.
     """
 
     points: Sequence[Point]
     cost: str
     metric: str
-    float_accuracy: float
+    float_accuracy: float | None
     held_out: bool
     predicted: Mapping[str, float]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def front(self) -> list[Point]:
@@ -63,6 +65,7 @@ class Results:
             "metric": self.metric,
             "float": self.float_accuracy,
             "note": self.note,
+            "failed": dict(self.failed),
             "front": [point.name for point in best],
             "uniform": [self._against(point) for point in self.uniform],
             "points": [self._point(point) for point in sorted(self.points, key=lambda one: one.costs[self.cost])],

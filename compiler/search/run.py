@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bitsmith.errors import BitsmithError
 from bitsmith.folder import replacing
 from bitsmith.progress import Progress, silent
 from bitsmith.search.journal import Journal
@@ -38,25 +39,32 @@ class Run:
     """One run of a search: candidates out, points in.
 
     journal: where points are kept. Their artifacts go into the folder ARTIFACTS beside it.
+    failed:  candidates that could not be compiled, by name, and why: an accumulator may not fit, say.
     """
 
     journal: Journal
     workers: Workers
     progress: Progress = silent
+    failed: dict[str, str] = field(default_factory=dict)
+    _failed: list[Candidate] = field(default_factory=list)
     _work: dict[Future[Trial], Candidate] = field(default_factory=dict)
     _lost: dict[str, int] = field(default_factory=dict)
     _start: float = field(default_factory=time.monotonic)
 
     def search(self, strategy: Strategy, effort: Effort) -> None:
         """Measure until there are enough points, time is up, or nothing is left to propose."""
+        before = len(self.journal.points)
         while True:
-            while self._may_begin(effort) and (found := strategy.propose(self.journal.points, self._pending())):
+            self._tell(effort, before)
+            while self._may_begin(effort):
+                found = strategy.propose(self.journal.points, [*self._work.values(), *self._failed])
+                if found is None:
+                    break
                 self._submit(found)
             if not self._work:
                 return
             for point in self._finished():
                 self.journal.add(point)
-                self._tell(effort)
 
     def remake(self, candidates: Sequence[Candidate]) -> None:
         """Compile candidates again whose artifacts are not there; their points are known already."""
@@ -70,9 +78,6 @@ class Run:
     def artifacts(self) -> Path:
         """The folder of all artifacts."""
         return self.journal.path.parent / ARTIFACTS
-
-    def _pending(self) -> list[Candidate]:
-        return list(self._work.values())
 
     def _may_begin(self, effort: Effort) -> bool:
         if effort.seconds is not None and time.monotonic() - self._start >= effort.seconds:
@@ -94,6 +99,13 @@ class Run:
             except self.workers.lost as reason:
                 self._again(candidate, reason)
                 continue
+            except BitsmithError as reason:
+                # Whatever is wrong with all candidates is wrong with the first.
+                if not self.journal.points and not points:
+                    raise
+                self._failed.append(candidate)
+                self.failed[candidate.name] = str(reason)
+                continue
             with replacing(self.artifacts / candidate.name) as folder:
                 unpack(trial.artifact, folder)
             points.append(Point.from_json(trial.point))
@@ -109,10 +121,13 @@ class Run:
             ) from reason
         self._submit(candidate)
 
-    def _tell(self, effort: Effort) -> None:
-        points = self.journal.points
-        if effort.seconds is None or len(points) >= effort.points:
-            self.progress("search", len(points), effort.points)
-        else:
+    def _tell(self, effort: Effort, before: int) -> None:
+        """How far this run is; what was there before took none of its time."""
+        done = len(self.journal.points) - before
+        task = f"search, from {before} points on" if before else "search"
+        if effort.points > before and effort.seconds is None:
+            self.progress(task, done, effort.points - before)
+        elif effort.seconds is not None:
             spent = min(time.monotonic() - self._start, effort.seconds)
-            self.progress(f"search, {len(points)} points so far", round(spent), round(effort.seconds))
+            share = max(spent / effort.seconds, done / max(effort.points - before, 1))
+            self.progress(task, round(100 * share), 100)

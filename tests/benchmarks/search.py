@@ -85,10 +85,10 @@ def row(name: str, uniform: dict[str, Any]) -> list[str]:
 
 def verdict(found: dict[str, Any]) -> str:
     """Whether the front dominates every uniform allocation, and whether anything fair is worse than one."""
-    uniform = found["uniform"]
-    below = [one["name"] for one in uniform if one["best"]["accuracy"] < one["accuracy"]]
+    uniform, kept = found["uniform"], set(found["front"])
+    level = [one["name"] for one in uniform if one["name"] in kept]
     worse = [one["name"] for one in uniform if one["program"]["ahead"] < 0 and one["program"]["p"] < 0.05]
-    return f"float {found['float']:.4f}; front below: {below or 'none'}; program worse with p < 0.05: {worse or 'none'}"
+    return f"float {found['float']:.4f}; on the front: {level or 'none'}; program worse, p < 0.05: {worse or 'none'}"
 
 
 def compare_workers(name: str, points: int, folder: Path) -> None:

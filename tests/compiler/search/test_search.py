@@ -10,6 +10,7 @@ import pytest
 
 import bitsmith
 from bitsmith.artifact import load
+from bitsmith.cli import main
 from bitsmith.evaluation import evaluate
 from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.manifest import file_hashes
@@ -115,3 +116,36 @@ def test_activations_are_searched_for_ram(searched: Search, undisturbed: Path, f
     assert {len(allocation.weights) for allocation in mixed} == {0}
     assert len({point.costs["ram"] for point in results.points}) > 1
     assert len({point.costs["flash"] for point in results.points}) == 1
+
+
+def test_points_can_be_chosen_on_other_data(command: list[str], digits: Path, tmp_path: Path) -> None:
+    with np.load(digits / "evaluation.npz") as data:
+        np.savez(tmp_path / "choose.npz", x=data["x"][:200], y=data["y"][:200])
+        np.savez(tmp_path / "report.npz", x=data["x"][200:], y=data["y"][200:])
+    given = ["--data", tmp_path / "report.npz", "--choose-on", tmp_path / "choose.npz", "--points", 3, "--quiet"]
+    assert main([*command[3:], *map(str, given), "-o", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "front.json").read_text())
+    assert found["note"].startswith("Points were chosen on other data")
+    for point in found["points"]:
+        assert {"chosen_by", "accuracy"} <= point.keys()
+    for name in found["front"]:
+        folder = tmp_path / "out" / "points" / name
+        (point,) = [one for one in found["points"] if one["name"] == name]
+        for key, file in (("chosen_by", "choose.npz"), ("accuracy", "report.npz")):
+            assert point[key] == evaluate(folder, tmp_path / file)[1].result.value
+
+
+def test_without_labels_it_is_decibels(command: list[str], digits: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "unlabelled.npz", x=np.load(digits / "evaluation.npz")["x"][:50])
+    given = ["--data", tmp_path / "unlabelled.npz", "--points", 3, "--quiet"]
+    assert main([*command[3:], *map(str, given), "-o", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "front.json").read_text())
+    assert (found["metric"], found["float"]) == ("sqnr", None)
+    assert all(point["accuracy"] == point["decibels"] for point in found["points"])
+    # More bits are nearer to the float model.
+    assert found["front"] == ["uniform-2", "uniform-4", "uniform-8"]
+
+
+def test_time_that_is_up_stops_a_search_after_what_was_begun(searched: Search, tmp_path: Path) -> None:
+    results = searched(tmp_path / "out", points=100, seconds=1e-3)
+    assert len(results.points) <= 1
