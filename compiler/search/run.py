@@ -91,7 +91,7 @@ class Run:
     def _finished(self) -> list[Point]:
         """Wait a little; the points of what has been measured since, their artifacts on disk."""
         done, _ = wait(self._work, timeout=PATIENCE, return_when=FIRST_COMPLETED)
-        points = []
+        points: list[Point] = []
         for work in done:
             candidate = self._work.pop(work)
             try:
