@@ -60,8 +60,8 @@ class Mixed:
 class Choice:
     """What the default pipeline is made of, every choice settled.
 
-    weights: options of quantize-weights that say bits and format. narrowest_weight, narrowest_activation: the fewest
-    bits that any will have, or may.
+    weights: options of quantize-weights that say bits and format; weight_bits: these bits.
+    narrowest_weight, narrowest_activation: the fewest bits that any will have, or may.
     granularity: channel, tensor or group=N. observer: auto, or one by name; None to let the effort choose.
     learn: whether there are data to learn from. mixed: what is not settled yet. measure: whether what bits cost the
     outputs must be measured for that.
@@ -69,6 +69,7 @@ class Choice:
 
     effort: str
     weights: str
+    weight_bits: int
     narrowest_weight: int
     narrowest_activation: int
     granularity: str
@@ -113,7 +114,7 @@ def default(choice: Choice) -> str:
             "calibrate",
             *([] if mixed.weights else [weights]),
             *([] if mixed.activations else [activations]),
-            *(["measure-sensitivity"] if is_mixed and choice.measure else []),
+            *([_measure(choice, kind)] if is_mixed and choice.measure else []),
             *([_allocate(mixed, spread, choice.edges)] if is_mixed else []),
             *([weights] if mixed.weights else []),
             *([activations] if mixed.activations else []),
@@ -122,6 +123,16 @@ def default(choice: Choice) -> str:
             "integerize",
         ]
     )
+
+
+def _measure(choice: Choice, kind: str) -> str:
+    """measure-sensitivity; of what is settled already, at the bits that it has."""
+    options = [
+        *(["granularity=tensor"] if kind == "tensor" else []),
+        *([] if choice.mixed.weights else [f"weights={choice.weight_bits}"]),
+        *([] if choice.mixed.activations else [f"activations={choice.activations}"]),
+    ]
+    return "measure-sensitivity" + (f"{{{','.join(options)}}}" if options else "")
 
 
 def _allocate(mixed: Mixed, spread: str, edges: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from bitsmith.allocation.budgets import FLASH, RAM, limit
+from bitsmith.allocation.budgets import CYCLES, FLASH, RAM, limit
 from bitsmith.allocation.files import read_allocation, read_sensitivity
 from bitsmith.data_free import without_data
 from bitsmith.errors import PipelineError
@@ -116,6 +116,12 @@ class Recipe:
     def passes(self, target: Target) -> Pipeline:
         """The pipeline that this recipe makes for a target; PipelineError for bits it does not run."""
         self.refuse_contradiction()
+        if CYCLES in self.budgets and not target.cycles:
+            raise PipelineError(
+                "a budget of cycles, where nothing says how many a multiply-accumulate takes",
+                where=f"target {target.name}",
+                fix="Leave it out, or give --target a file with `cycles`.",
+            )
         chosen = Pipeline.parse(self.pipeline if self.pipeline is not None else self._default(target))
         return without_data(chosen) if self.data_free else chosen
 
@@ -172,6 +178,7 @@ class Recipe:
             Choice(
                 effort=self.effort or "default",
                 weights=f"bits={weights}" + ("" if format == "int" else f",format={format}"),
+                weight_bits=weights,
                 narrowest_weight=min([*widths, *([] if format in LIKE_INTEGERS else [6])]),
                 narrowest_activation=min(ranges),
                 granularity=granularity,

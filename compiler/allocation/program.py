@@ -4,8 +4,8 @@
 
 One binary x[g, b] for each group g and width b, one of which is 1 in each group (Hubara et al. 2020, arXiv:2006.10518,
 section 3.3). What depends on two groups at once, as the work of a layer does, asks for their products: z[g, b, h, c]
-with sum_c z = x[g, b] and sum_b z = x[h, c], which makes z the product wherever all x are integers, and is as tight as
-a linear relaxation of a product can be. A peak that is minimised is a variable above all of its rows.
+with sum_c z = x[g, b] and sum_b z = x[h, c], which is as tight as a linear relaxation of a product can be. A peak that
+is minimised is a variable above all of its rows.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.allocation.problem import Cost, Problem, Row, Solution, within
+from bitsmith.allocation.silence import silent_stdout
 from bitsmith.errors import InternalError
 
 if TYPE_CHECKING:
@@ -130,16 +131,17 @@ class _Program:
         cost = np.zeros(len(self._columns))
         for column, coefficient in self._objective.items():
             cost[column] = coefficient
-        binary = np.array([isinstance(key, tuple) and len(key) == 2 for key in self._columns])
+        binary = np.array([key is not None for key in self._columns])
         upper = np.array([np.inf if key is None else 1.0 for key in self._columns])
         lowest = np.where(upper == np.inf, -np.inf, 0.0)
-        result = milp(
-            cost,
-            integrality=binary,
-            bounds=Bounds(lowest, upper),
-            constraints=self._matrix(),
-            options={"time_limit": seconds, "mip_rel_gap": GAP},
-        )
+        with silent_stdout():
+            result = milp(
+                cost,
+                integrality=binary,
+                bounds=Bounds(lowest, upper),
+                constraints=self._matrix(),
+                options={"time_limit": seconds, "mip_rel_gap": GAP},
+            )
         if result.x is None:
             if result.status != 2:
                 raise InternalError(f"HiGHS found no allocation: {result.message}")

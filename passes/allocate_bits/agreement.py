@@ -105,13 +105,17 @@ class Classes:
     def _weights(self, bits: int) -> Mapping[str, Format]:
         """The format of every weight at this width."""
         if bits not in self._weights_at:
-            self._weights_at[bits] = self._planned(QuantizeWeights(bits, self._granularity, group=self._group))
+            self._weights_at[bits] = self._planned(
+                QuantizeWeights(bits, self._granularity, group=self._group, scales=self._module.target.scales)
+            )
         return self._weights_at[bits]
 
     def _activations(self, bits: int) -> Mapping[str, Format]:
         """The format of every activation at this width."""
         if bits not in self._activations_at:
-            self._activations_at[bits] = self._planned(QuantizeActivations(bits, bits, "mse"))
+            self._activations_at[bits] = self._planned(
+                QuantizeActivations(bits, bits, "mse", scales=self._module.target.scales)
+            )
         return self._activations_at[bits]
 
     def _planned(self, one: Pass) -> Mapping[str, Format]:

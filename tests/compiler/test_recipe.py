@@ -141,6 +141,13 @@ def test_bits_are_chosen_after_what_is_settled_and_before_what_they_are_for(reci
     assert "reconstruct" in found
 
 
+def test_what_is_settled_is_measured_at_its_bits_alone() -> None:
+    found = passes(Recipe(weights="mixed", activations=4, granularity="tensor").passes(MIXED_TARGET))
+    assert str(found["measure-sensitivity"]) == "measure-sensitivity{activations=4,granularity=tensor}"
+    found = passes(Recipe(weights=4, activations="mixed").passes(MIXED_TARGET))
+    assert str(found["measure-sensitivity"]) == "measure-sensitivity{weights=4}"
+
+
 def test_budgets_are_those_given_and_of_mixed_bits_those_of_the_target() -> None:
     given = Recipe(budgets={"flash": 65536.0, "mean-weight-bits": 3.5})
     assert given.limits(MIXED_TARGET) == {"flash": 65536, "mean-weight-bits": 3.5}
@@ -168,6 +175,7 @@ def test_an_allocation_is_compiled_as_the_mixed_bits_it_may_come_of(tmp_path: Pa
         (Recipe(weights="mixed"), "mixed bits without a budget. Give --budget flash=64KiB"),
         (Recipe(max_loss=1.0), "a largest loss, where no bits are chosen. Give --weights mixed"),
         (Recipe(weights="mixed", allocation=Allocation({"w": 4})), "mixed bits, and an allocation that settles them"),
+        (Recipe(budgets={"cycles": 1.0}), "target board: a budget of cycles, where nothing says how many"),
         (Recipe(pipeline="integerize", max_loss=1.0), "max_loss has no effect beside a pipeline"),
     ],
 )

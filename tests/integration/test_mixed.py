@@ -115,7 +115,6 @@ def test_the_cheapest_within_a_loss(compile_digits: Run, tmp_path: Path, sensiti
             ("--budget", "flash=4KiB", "--budget", "ram=64KiB"),
             "the compiled model is over its budget: flash is 20,668 bytes of 4,096 bytes. Give fewer bits",
         ),
-        (("--budget", "cycles=1M"), "the target's table of cycles does not say what the cycles are"),
     ],
 )
 def test_what_does_not_fit_exits_with_1_and_writes_nothing(
