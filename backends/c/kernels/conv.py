@@ -54,7 +54,7 @@ class Products:
 
 
 class PortableConv(KernelFamily):
-    """A convolution of one group in plain C, two pixels and two outputs at a time.
+    """A convolution of one group in plain C, two pixels and two outputs at a time, four where the registers suffice.
 
     The windows of the two pixels are gathered into columns first, their padding filled with the zero point. Four sums
     side by side load half of what they would one by one. A window of one pixel is a column already.
@@ -75,10 +75,17 @@ class PortableConv(KernelFamily):
         products = Products.of(site, operation)
         length = products.context["length"]
         direct = over.is_pointwise
+        at_once = 4 if "registers" in site.target.features else 2
         return Kernel(
             self.name,
             "conv.c.j2",
-            context={**products.context, "over": over, "direct": direct, "outputs": len(operation.weight)},
+            context={
+                **products.context,
+                "over": over,
+                "direct": direct,
+                "outputs": len(operation.weight),
+                "at_once": at_once,
+            },
             constants=products.constants,
             helpers=products.helpers,
             scratch=0 if direct else 2 * length * site.x.itemsize,

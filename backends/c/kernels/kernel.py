@@ -83,7 +83,7 @@ class Kernel:
     family:    the name of the family that made it, for reports and comments.
     template:  a file of templates/c/ that renders the whole function `<function>`; it sees `site`, `kernel`,
                everything in `context`, and `c.<name>`, the C name of each constant. The function is
-               `static void <function>(const T *x, [..., ] U *y[, void *scratch])`: `macros.signature` writes that.
+               `KERNEL void <function>(const T *x, [..., ] U *y[, void *scratch])`: `macros.signature` writes that.
                Its C must compile, and give the same integers, on any machine: intrinsics stand behind `#if` beside
                their meaning in plain C.
     constants: arrays that it reads.

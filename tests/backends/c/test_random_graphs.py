@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from bitsmith.ir.integer import IntegerGraph
-from tests.backends.c.agreement import assert_equal
+from tests.backends.c.agreement import HOST, assert_equal
 from tests.strategies import integer_graphs
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -16,6 +18,12 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 @given(graph=integer_graphs())
 def test_graphs_of_any_operations(graph: IntegerGraph) -> None:
     assert_equal(graph)
+
+
+@settings(max_examples=20, suppress_health_check=SLOW)
+@given(graph=integer_graphs(["Conv"], most=2))
+def test_convolutions_where_registers_are_many(graph: IntegerGraph) -> None:
+    assert_equal(graph, target=replace(HOST, features=("registers",)))
 
 
 @settings(max_examples=30, suppress_health_check=SLOW)
