@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
+from bitsmith.progress import Progress
 from bitsmith.target import Target
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -59,6 +60,14 @@ class Backend(ABC):
         """What the artifact of a graph takes; None where that is what the graph's own figures say.
 
         Those are compiler/figures.py for flash, and compiler/allocation/memory.py for memory.
+        """
+        return None
+
+    def measure(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
+        """Cycles of a multiply-accumulate by pair of widths, such as "4x8", as `Target.cycles` has them.
+
+        Measured by running kernels on the target, or on what counts its instructions; None where that cannot be done
+        here. The pairs that are left out are those that the target has no kernel for.
         """
         return None
 

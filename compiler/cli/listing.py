@@ -8,7 +8,7 @@ import inspect
 from typing import Any
 
 from bitsmith import registry
-from bitsmith.cli.output import say
+from bitsmith.cli.output import progress_for, say
 from bitsmith.console import columns
 from bitsmith.errors import BitsmithError
 
@@ -55,6 +55,40 @@ def _options_text(options: list[dict[str, Any]]) -> str:
     return "{" + ",".join(shown) + "}" if shown else ""
 
 
+def target_options(command: argparse.ArgumentParser) -> None:
+    """What targets takes."""
+    command.add_argument(
+        "--measure",
+        metavar="NAME|FILE.toml",
+        help="run kernels of a target, where that is possible here, and print its table of cycles by bits",
+    )
+
+
+def targets(options: argparse.Namespace) -> int:
+    """List the installed targets, or measure one."""
+    return list_targets(options) if options.measure is None else measure_target(options)
+
+
+def measure_target(options: argparse.Namespace) -> int:
+    """Cycles of a multiply-accumulate by bits of weight and of activation, as lines for the target's file."""
+    from bitsmith.errors import TargetError
+    from bitsmith.legality import backend_of
+    from bitsmith.target import load_target
+
+    target = load_target(options.measure)
+    found = backend_of(target).measure(target, progress_for(options))
+    if found is None:
+        raise TargetError(
+            f"the backend {target.backend} cannot run its kernels here, so there is nothing to measure",
+            where=f"target {target.name}",
+            fix="Write what you know into the target's file, under [cycles].",
+        )
+    cycles = {pair: float(cost) for pair, cost in found.items()}
+    title = f"# Measured: cycles of a multiply-accumulate on {target.name}, by weight bits x activation bits."
+    say(options, [title, "[cycles]", *(f'"{pair}" = {cost:.4g}' for pair, cost in cycles.items())], {"cycles": cycles})
+    return 0
+
+
 def list_targets(options: argparse.Namespace) -> int:
     """Name, backend, bits and description of every installed target."""
     from bitsmith.target import installed_targets
@@ -82,5 +116,5 @@ def _bits(bits: tuple[int, ...]) -> str:
 
 COMMANDS = (
     ("passes", "list the passes that a pipeline can name, and their options", no_options, list_passes),
-    ("targets", "list the targets that a model can be compiled for", no_options, list_targets),
+    ("targets", "list the targets that a model can be compiled for", target_options, targets),
 )
