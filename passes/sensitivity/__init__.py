@@ -9,43 +9,58 @@ from typing import ClassVar
 
 from bitsmith import registry
 from bitsmith.errors import PipelineError
-from bitsmith.execution.network import layers_of
+from bitsmith.execution.network import layers_of, macs_of
 from bitsmith.ir.formats import Plan
+from bitsmith.ir.graph import Graph
 from bitsmith.ir.sensitivity import Sensitivity, falling
 from bitsmith.ir.sharing import activation_groups
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.quantize_activations import QuantizeActivations
 from bitsmith.passes.quantize_weights import QuantizeWeights
-from bitsmith.passes.sensitivity.direct import activation_losses, nearest, weight_losses
+from bitsmith.passes.sensitivity.direct import Rounded, activation_losses, nearest, weight_losses
 from bitsmith.passes.sensitivity.divergence import KINDS, SOFTENED, Divergence
 from bitsmith.passes.sensitivity.learned import learned
+from bitsmith.passes.sensitivity.neighbours import interactions
 from bitsmith.passes.sensitivity.reconstruction import weighted_errors
 from bitsmith.passes.sensitivity.study import ActivationPart, Study, Table, WeightPart, batch_size
 from bitsmith.passes.sensitivity.trace import second_order
 
-Method = Callable[[Study, bool], tuple[Table, Table]]
+Found = tuple[Table, Table, Rounded]
+"""Losses of weights, losses of activations, and weights as they were rounded."""
+
+Method = Callable[[Study, bool], Found]
+"""Of a study, and whether the scales of weights may be any."""
 
 
-def _direct(study: Study, free: bool) -> tuple[Table, Table]:
-    return weight_losses(study, nearest(study)), activation_losses(study)
+def _direct(study: Study, free: bool) -> Found:
+    rounded = nearest(study)
+    return weight_losses(study, rounded), activation_losses(study), rounded
 
 
-def _learned(study: Study, free: bool) -> tuple[Table, Table]:
-    return weight_losses(study, learned(study, free).constants), activation_losses(study)
+def _learned(study: Study, free: bool) -> Found:
+    rounded = learned(study, free).constants
+    return weight_losses(study, rounded), activation_losses(study), rounded
 
 
-def _reconstruction(study: Study, free: bool) -> tuple[Table, Table]:
-    return weighted_errors(study, learned(study, free)), activation_losses(study)
+def _reconstruction(study: Study, free: bool) -> Found:
+    found = learned(study, free)
+    return weighted_errors(study, found), activation_losses(study), found.constants
 
 
-def _second_order(study: Study, free: bool) -> tuple[Table, Table]:
-    return second_order(study)
+def _second_order(study: Study, free: bool) -> Found:
+    return *second_order(study), nearest(study)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {"direct": _direct, "learned": _learned, "reconstruction": _reconstruction, "second-order": _second_order}
 )
+
+WORK = 400_000_000_000
+"""Multiply-accumulates that running every part at every width may take: some 15 seconds of a core. Of a large model it
+leaves fewer samples, but `FEWEST`."""
+
+FEWEST = 16
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,8 @@ class MeasureSensitivity(Pass):
                  second-order: the Fisher information's trace times the squared perturbation (Dong et al. 2020,
                  HAWQ-V2, arXiv:1911.03852).
     divergence:  softened, or plain probabilities (see Divergence).
-    samples:     how many of the calibration data are run, at most.
+    pairs:       whether to measure, too, what each weight and the next one lose together beyond their sum.
+    samples:     how many of the calibration data are run, at most; large models are run on fewer.
     weights, activations: bits to measure, as 2+3+4; of these, the ones that the target runs.
     granularity: of weights, channel or tensor; empty for the target's first.
     """
@@ -71,6 +87,7 @@ class MeasureSensitivity(Pass):
 
     method: str = "learned"
     divergence: str = SOFTENED
+    pairs: bool = False
     samples: int = 64
     weights: str = "2+3+4+5+6+8"
     activations: str = "2+3+4+5+6+8"
@@ -83,11 +100,13 @@ class MeasureSensitivity(Pass):
             changes.note(f"sensitivity ({module.sensitivity.method}) was there")
             return changes
         study = self._study(module)
-        weights, activations = METHODS[self.method](study, module.target.scales == "free")
+        changes.note(f"{len(study.data)} samples")
+        weights, activations, rounded = METHODS[self.method](study, module.target.scales == "free")
         module.sensitivity = Sensitivity(
             self.method,
             {name: falling(losses) for name, losses in weights.items()},
             {name: falling(losses) for name, losses in activations.items()},
+            interactions(study, rounded, weights) if self.pairs else {},
         )
         for name in (*weights, *activations):
             changes.change(name)
@@ -104,7 +123,7 @@ class MeasureSensitivity(Pass):
     def _study(self, module: Module) -> Study:
         """The graph, the samples, and what each part would be at each width."""
         graph, target = module.graph, module.target
-        data = module.require_calibration().take(self.samples)
+        given = module.require_calibration()
         granularity = self.granularity or target.granularities[0]
         narrow = {
             bits: _planned(QuantizeWeights(bits, granularity, scales=target.scales), module)
@@ -123,6 +142,7 @@ class MeasureSensitivity(Pass):
             ActivationPart(tuple(group), {bits: plan[group[0].name] for bits, plan in ranges.items()})
             for group in activation_groups(graph)
         ]
+        data = given.take(min(self.samples, _affordable(graph, weights, activations)))
         divergence = Divergence.of(graph, data, self.divergence, batch_size(graph))
         return Study(graph, data, weights, activations, divergence, module.seed, module.progress)
 
@@ -136,6 +156,13 @@ class MeasureSensitivity(Pass):
         if not found:
             raise PipelineError(f"the target runs none of {text} bits", where=where, fix=f"It runs {legal}.")
         return found
+
+
+def _affordable(graph: Graph, weights: Sequence[WeightPart], activations: Sequence[ActivationPart]) -> int:
+    """How many samples `WORK` is enough for, where half the network runs behind a part in the mean."""
+    runs = sum(len(part.formats) for part in weights) + sum(len(part.formats) for part in activations)
+    each = max(1, macs_of(layers_of(graph)) * runs // 2)
+    return max(FEWEST, WORK // each)
 
 
 def _planned(decide: Pass, module: Module) -> Plan:

@@ -80,7 +80,7 @@ class Subject:
         first = 1 + [one.name for one in passes].index("calibrate")
         Pipeline(passes[:first]).run(self.module)
         self._rest = Pipeline(passes[first:])
-        self.pipeline = str(Pipeline(passes))
+        self.pipeline, self.before = str(Pipeline(passes)), str(Pipeline(passes[:first]))
         self.weights = [weight_value(node).name for node in self.module.graph.nodes(*LINEAR)]
         groups = activation_groups(self.module.graph)
         self.activations = [group[0].name for group in groups if not any(is_edge(value) for value in group)]

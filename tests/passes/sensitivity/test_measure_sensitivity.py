@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +18,14 @@ from bitsmith.execution.network import logits
 from bitsmith.execution.runtime import Session
 from bitsmith.execution.simulate import simulated
 from bitsmith.importing.load import load_graph
+from bitsmith.ir.allocation import Allocation
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.linear import LINEAR, weight_value
 from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.ir.sharing import activation_groups
 from bitsmith.manager import Changes, Pipeline
 from bitsmith.module import Module
+from bitsmith.passes import sensitivity as sensitivity_pass
 from bitsmith.passes.sensitivity import METHODS, MeasureSensitivity, study
 from bitsmith.passes.sensitivity.divergence import Divergence
 from bitsmith.pipelines import NORMALISE
@@ -143,6 +146,33 @@ def test_a_scale_that_channels_share_is_kept(method: str) -> None:
     target = Target("test", "none", weight_bits=(4, 8), granularities=("tensor",))
     _, sensitivity = measured(f"method={method}", target)
     assert all(list(losses) == [4, 8] for losses in sensitivity.weights.values())
+
+
+def test_pairs_add_what_two_layers_lose_together_beyond_their_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitsmith.passes.sensitivity.neighbours.SAMPLED", (3,))
+    module, sensitivity = measured("method=direct,pairs=true")
+    moved = distance(module)
+    scratch = Module(module.graph, TARGET)
+    Pipeline.parse("quantize-weights{bits=3}").run(scratch)
+    pairs = {(first, second) for first, _, second, _ in sensitivity.interactions}
+    assert len(pairs) == len(sensitivity.weights) - 1
+    for first, second in pairs:
+        together = simulated(module.graph, {name: scratch.plan[name] for name in (first, second)})
+        alone = [moved(simulated(module.graph, {name: scratch.plan[name]})) for name in (first, second)]
+        # Two errors that are small can agree no more than this.
+        extra = min(moved(together) - sum(alone), 2 * math.sqrt(math.prod(alone)))
+        assert sensitivity.interactions[first, 3, second, 3] == pytest.approx(extra, rel=1e-3)
+        expected = extra + sum(sensitivity.weights[name][3] for name in (first, second))
+        assert sensitivity.predicted(Allocation({first: 3, second: 3})) == pytest.approx(expected, rel=1e-3)
+
+
+def test_large_models_are_run_on_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensitivity_pass, "WORK", 1)
+    monkeypatch.setattr(sensitivity_pass, "FEWEST", 3)
+    model, x = network()
+    module = Module(load_graph(model), TARGET, Dataset.from_arrays({"x": x}))
+    Pipeline.parse(f"{NORMALISE},calibrate").run(module)
+    assert MeasureSensitivity().run(module).notes == ["3 samples"]
 
 
 def test_samples_are_looked_at_in_parts_that_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
