@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bitsmith.allocation.measured import costs_of_integers
 from bitsmith.artifact import Artifact
 from bitsmith.driver import compile
 from bitsmith.evaluation import feed
@@ -54,7 +53,7 @@ def run_trial(job: Job, candidate: Mapping[str, Any]) -> Trial:
             compared = score(runner, job, job.choose_on.write(folder / "choose"), model)
         point = Point(
             chosen,
-            costs_of_integers(artifact.graph, job.target),
+            artifact.manifest["costs"],
             compared.accuracy,
             reported.accuracy,
             reported.decibels,
