@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, TemplateError
 
+from bitsmith.allocation.budgets import MEANING, shown
 from bitsmith.artifact import REPORT
 from bitsmith.errors import ArtifactError
 from bitsmith.manifest import MANIFEST, file_sha256, read_manifest, write_manifest, write_whole
@@ -22,6 +23,7 @@ def render(manifest: Mapping[str, Any]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(thousands=thousands, decibels=decibels_text, format_text=format_text)
     environment.filters.update(ratio=ratio_text, ratio_bar=ratio_bar)
+    environment.filters.update(cost=shown, meaning=MEANING.__getitem__)
     text = (files("bitsmith.templates") / TEMPLATE).read_text(encoding="utf-8")
     most = max((layer["macs"] for layer in manifest["layers"]), default=0)
     return environment.from_string(text).render(most_macs=most, **manifest) + "\n"
