@@ -26,6 +26,7 @@ class Weights:
     bits:      of an element in flash: 2, 4, 8 or 16.
     signed:    whether an element is two's complement; one that is looked up is not.
     looked_up: whether an element is an index into `levels`.
+    based:     whether an element counts from its output's own lowest weight, which `lowest` holds.
     levels:    how many levels each output has of its own; 0 where all share theirs.
     row_bytes: distance between rows in elements of the array: bytes where packed.
     constants: `weight`, and `levels` where they are looked up.
@@ -34,6 +35,7 @@ class Weights:
     bits: int
     signed: bool
     looked_up: bool
+    based: bool
     levels: int
     row_length: int
     constants: tuple[Constant, ...]
@@ -54,6 +56,8 @@ def weights(rows: IntegerArray, chosen: Format) -> Weights:
     """Choose how rows, (outputs, inputs), of weights of this format are stored."""
     grid = chosen.grid
     outputs = len(rows)
+    if isinstance(grid, Codebook) and grid.kind == "offset" and width(grid.bits) in PACKED:
+        return _based(rows, grid)
     if isinstance(grid, Codebook) and grid.kind != "ternary" and width(grid.bits) < narrowest(rows):
         return _looked_up(rows, grid)
     lowest, highest = int(rows.min(initial=0)), int(rows.max(initial=0))
@@ -64,9 +68,9 @@ def weights(rows: IntegerArray, chosen: Format) -> Weights:
         packed = pack(rows, bits)
         signed = lowest < 0
         constant = Constant("weight", "uint8_t", packed, f"({outputs}, {rows.shape[1]}), {8 // bits} to a byte")
-        return Weights(bits, signed, False, 0, packed.shape[1], (constant,))
+        return Weights(bits, signed, False, False, 0, packed.shape[1], (constant,))
     constant = Constant("weight", f"{kind}_t", rows, f"({outputs}, {rows.shape[1]})")
-    return Weights(bits, signed, False, 0, rows.shape[1], (constant,))
+    return Weights(bits, signed, False, False, 0, rows.shape[1], (constant,))
 
 
 def narrowest(rows: IntegerArray) -> int:
@@ -95,6 +99,17 @@ def pack(elements: npt.NDArray[np.integer], bits: int) -> npt.NDArray[np.uint8]:
     return packed
 
 
+def _based(rows: IntegerArray, grid: Codebook) -> Weights:
+    """Weights of runs of neighbouring integers, each output's from a lowest one of its own."""
+    bits = width(grid.bits)
+    lowest = np.array([grid.rows[min(index, len(grid.rows) - 1)][0] for index in range(len(rows))])
+    packed = pack(rows.astype(np.int64) - lowest[:, None], bits)
+    weight = Constant(
+        "weight", "uint8_t", packed, f"({len(rows)}, {rows.shape[1]}) above the lowest, {8 // bits} to a byte"
+    )
+    return Weights(bits, False, False, True, 0, packed.shape[1], (weight, Constant("lowest", "int8_t", lowest)))
+
+
 def _looked_up(rows: IntegerArray, grid: Codebook) -> Weights:
     bits = width(grid.bits)
     per_row = [grid.rows[min(index, len(grid.rows) - 1)] for index in range(len(rows))]
@@ -108,6 +123,7 @@ def _looked_up(rows: IntegerArray, grid: Codebook) -> Weights:
         bits,
         False,
         True,
+        False,
         0 if shared else longest,
         data.shape[1],
         (
