@@ -40,6 +40,7 @@ class Target:
     features:              of the instruction set that kernels are chosen by, e.g. "dsp"; the backend says which it knows.
     toolchain:             prefix of the cross compiler's commands, e.g. "arm-none-eabi-"; empty for the host's own.
     flags:                 of the compiler, that choose the core.
+    options:               what only the backend knows of: texts and numbers by name; the backend says which it takes.
     """
 
     name: str
@@ -60,12 +61,13 @@ class Target:
     features: tuple[str, ...] = ()
     toolchain: str = ""
     flags: tuple[str, ...] = ()
+    options: Mapping[str, str | int | float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """All fields, as a TOML file of the target would hold them."""
         fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         return {
-            key: list(value) if isinstance(value, tuple) else dict(value) if key == "cycles" else value
+            key: list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
             for key, value in fields.items()
         }
 
@@ -80,6 +82,16 @@ def _cycles(value: object) -> dict[str, float]:
         if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 < cost < math.inf:
             raise ValueError(f"the cycles of {pair} must be a positive number, not {shown(cost)}")
     return {pair: float(cost) for pair, cost in value.items()}
+
+
+def _options(value: object) -> dict[str, str | int | float]:
+    """Texts and numbers by name."""
+    if not isinstance(value, dict):
+        raise ValueError(f'must be a table such as {{io_type = "io_stream"}}, not {shown(value)}')
+    for name, given in value.items():
+        if isinstance(given, bool) or not isinstance(given, str | int | float):
+            raise ValueError(f"{name} must be a text or a number, not {shown(given)}")
+    return dict(value)
 
 
 _BITS = several(integer(1, 16))
@@ -102,6 +114,7 @@ _READERS: dict[str, Reader] = {
     "features": several(text, least=0),
     "toolchain": text,
     "flags": several(text, least=0),
+    "options": _options,
 }
 
 

@@ -23,6 +23,7 @@ cycles = {"8x8" = 1.5, "4x8" = 2}
 features = ["dsp"]
 toolchain = "arm-none-eabi-"
 flags = ["-mcpu=cortex-m4"]
+options = {io_type = "io_stream", reuse_factor = 4}
 """
 
 
@@ -49,6 +50,7 @@ def test_every_key_is_read(target_file: Path) -> None:
         features=("dsp",),
         toolchain="arm-none-eabi-",
         flags=("-mcpu=cortex-m4",),
+        options={"io_type": "io_stream", "reuse_factor": 4},
     )
 
 
@@ -82,6 +84,8 @@ def test_a_file_may_leave_all_but_the_backend_out(target_file: Path) -> None:
         ("cycles = {'8' = 1}", "cycles: '8' must be weight bits x activation bits, such as \"8x8\""),
         ("cycles = {'8x8' = 0}", "cycles: the cycles of 8x8 must be a positive number, not 0"),
         ("cycles = {'8x8' = nan}", "cycles: the cycles of 8x8 must be a positive number, not nan"),
+        ("options = 3", 'options: must be a table such as {io_type = "io_stream"}, not 3'),
+        ("options = {part = [1]}", "options: part must be a text or a number, not [1]"),
         ("cycles = 3", 'cycles: must be a table such as {"8x8" = 1.5}, not 3'),
     ],
 )
