@@ -37,7 +37,7 @@ class Target:
     code:                  bytes of flash that code takes beside the model's constants.
     activation_storage:    widths that activations are held in, in memory, each in the next one that fits: [8, 16] for
                            one or two bytes each. Empty where they are packed at whatever bits they have.
-    features:              of the instruction set that kernels are chosen by, e.g. "dsp"; the backend says which it knows.
+    features:              of the instruction set that kernels are chosen by, e.g. "dsp"; the backend says which.
     toolchain:             prefix of the cross compiler's commands, e.g. "arm-none-eabi-"; empty for the host's own.
     flags:                 of the compiler, that choose the core.
     options:               what only the backend knows of: texts and numbers by name; the backend says which it takes.
