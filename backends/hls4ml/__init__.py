@@ -1,0 +1,61 @@
+"""hls4ml: a project for Vitis, Vivado, Quartus or Catapult, whose C simulation equals the integer graph.
+
+`hls4ml/` is the project: firmware, weights, a test bench with vectors, and the vendor tool's script. Beside it,
+`model.qonnx.onnx` is what it was converted from. Nothing is written that hls4ml is known to get wrong, and what is
+written is compiled with g++ and held to the integer graph before it is handed out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.backend import Arrays, Backend, Refusal
+from bitsmith.backends.hls4ml.capabilities import refusals, require_exact
+from bitsmith.backends.hls4ml.options import options_of
+from bitsmith.backends.hls4ml.project import write_project, write_vectors
+from bitsmith.backends.hls4ml.simulate import simulate
+from bitsmith.backends.qonnx import FILE, build_model
+from bitsmith.execution.batches import vectors
+from bitsmith.execution.interpreter import run
+from bitsmith.ir.graph import Graph
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.target import Target
+
+__all__ = ["FOLDER", "Hls4mlBackend"]
+
+FOLDER = "hls4ml"
+VECTORS = 32
+
+
+class Hls4mlBackend(Backend):
+    """Writes a project folder that the vendor's tool takes as it is."""
+
+    name: ClassVar[str] = "hls4ml"
+
+    def refusals(self, graph: Graph, target: Target) -> list[Refusal]:
+        """What in a target or a graph hls4ml would get wrong, or stop at."""
+        return refusals(graph, target)
+
+    def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
+        """Write the project, with vectors for its test bench."""
+        require_exact(graph)
+        model = build_model(graph)
+        (folder / FILE).write_bytes(model.SerializeToString(deterministic=True))
+        project = folder / FOLDER
+        project.mkdir()
+        write_project(graph, model, options_of(target), project)
+        inputs = vectors(graph, VECTORS, seed=0)
+        write_vectors(
+            graph,
+            project,
+            [("tb_input_features.dat", inputs), ("tb_output_predictions.dat", dict(run(graph, inputs)))],
+        )
+        return sorted(path.relative_to(folder) for path in [folder / FILE, *project.rglob("*")] if path.is_file())
+
+    def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+        """What the C simulation of the written project makes of a batch of integers."""
+        return simulate(graph, folder / FOLDER, inputs)

@@ -1,0 +1,149 @@
+"""What hls4ml gets right, and what is refused because it does not.
+
+hls4ml 1.3.0 was held to qonnx's executor on over a hundred small models. Some come out wrong without a word, others
+stop with an error that names nothing. Here each is lowered to something that is exact (averages become depthwise
+convolutions, batch normalisations are folded) or refused, by the name of its node.
+"""
+
+from __future__ import annotations
+
+from bitsmith.backend import Refusal
+from bitsmith.backends.hls4ml import options
+from bitsmith.backends.qonnx.capabilities import node_refusals, target_refusals
+from bitsmith.backends.qonnx.tables import closed_form
+from bitsmith.errors import UnsupportedError
+from bitsmith.ir.fusion import caps_of, clamp_of, riders
+from bitsmith.ir.graph import Graph, Node
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    IntegerGraph,
+    Linear,
+    MaxPool,
+    Mul,
+    Operation,
+    Pad,
+    Requantize,
+    Reshape,
+    Resize,
+    Slice,
+    Table,
+    Transpose,
+)
+from bitsmith.target import Target
+
+RELU = "Use Relu, or LeakyRelu with a slope that is a power of two."
+TABLE = "hls4ml's tables are not exact"
+
+FORBIDDEN: dict[str, tuple[str, str]] = {
+    "Clip": ("hls4ml has no Clip", RELU),
+    "HardSigmoid": (TABLE, RELU),
+    "HardSwish": (TABLE, RELU),
+    "Min": ("hls4ml has no bound per channel", RELU),
+    "PRelu": ("hls4ml's PReLU is not exact", RELU),
+    "Resize": (
+        "hls4ml's Resize asks for regions of interest that no exporter writes",
+        "Use strides, or the target qonnx.",
+    ),
+    "Sigmoid": (TABLE, RELU),
+    "Slice": ("hls4ml has no Slice", "Use two layers in place of one that is cut."),
+    "Tanh": (TABLE, RELU),
+}
+
+
+def refusals(graph: Graph, target: Target) -> list[Refusal]:
+    """What in a target or a normalised float graph cannot come out of hls4ml exactly."""
+    found = [*target_refusals(target), *options.refusals(target)]
+    if "channel" in target.granularities or "group" in target.granularities:
+        where = f"target {target.name}"
+        fix = 'Give granularities = ["tensor"].'
+        found.append(Refusal(where, "hls4ml takes one scale for all weights of a layer", fix))
+    others = node_refusals(graph)
+    known = {refusal.where for refusal in others}
+    riding = riders(graph)
+    own = [_node(node) for node in graph.nodes() if node not in riding]
+    return [*found, *(one for one in own if one is not None and one.where not in known), *others]
+
+
+def _node(node: Node) -> Refusal | None:
+    if node.op in FORBIDDEN:
+        return Refusal(node.where, *FORBIDDEN[node.op])
+    lowest, highest = clamp_of(node)
+    if lowest not in (0.0, float("-inf")) or highest != float("inf") or caps_of(node) is not None:
+        return Refusal(node.where, "its result is clipped, and hls4ml has no Clip", RELU)
+    if node.op == "LeakyRelu":
+        slope = float(node.attribute("alpha", 0.01))
+        if slope <= 0 or slope.hex().split("p")[0] != "0x1.0000000000000":
+            return Refusal(node.where, f"its slope of {slope:g} is not a power of two", RELU)
+    return None
+
+
+def require_exact(graph: IntegerGraph) -> None:
+    """Refuse an operation that hls4ml is not known to compute exactly, before anything is converted."""
+    for operation in graph:
+        reason = _reason(graph, operation)
+        if reason is not None:
+            raise UnsupportedError(
+                f"{reason}, which hls4ml is not known to do exactly",
+                where=f"{operation.kind} {operation.name}",
+                fix="Use the target qonnx, or c.",
+            )
+
+
+def _reason(graph: IntegerGraph, operation: Operation) -> str | None:  # noqa: C901 - one case an operation
+    shapes = [value.shape for value in graph.operands(operation)]
+    result = graph.result(operation)
+    match operation:
+        case Conv():
+            return _conv(operation, shapes[0][0]) or _clamp(graph, operation, operation.requantize)
+        case Linear():
+            if len(shapes[0]) != 1:
+                return "it multiplies along the last of several axes"
+            if operation.weight_format.is_per_channel:
+                return "its weights have a scale per channel"
+            return _clamp(graph, operation, operation.requantize)
+        case AveragePool():
+            if len(set(operation.dilations)) > 1 or set(operation.dilations) != {1}:
+                return "it pools over dilated windows"
+            return _clamp(graph, operation, operation.requantize)
+        case Add() | Mul():
+            if min(operation.multipliers if isinstance(operation, Add) else (1,)) < 0:
+                return "it subtracts"
+            if any(name in graph.constants for name in operation.inputs) or len({*shapes, result.shape}) > 1:
+                return "it broadcasts, or one of its operands is constant"
+            return _clamp(graph, operation, operation.requantize)
+        case MaxPool():
+            if len(operation.kernel) != 2:
+                return "it pools over one axis"
+            if set(operation.dilations) != {1} or any(operation.pads):
+                return "it pools over dilated or padded windows"
+            return None
+        case Concat():
+            return (
+                None if operation.axis == 0 and len(shapes) == 2 else "it concatenates more than two, or not channels"
+            )
+        case Reshape():
+            return None if len(result.shape) == 1 else "it reshapes to more than one axis"
+        case Table():
+            source = graph.values[operation.inputs[0]].format
+            return None if closed_form(operation, source, result.format) is not None else "it is a table"
+        case Pad() | Resize() | Slice() | Transpose():
+            return "it moves elements"
+        case _:
+            return f"{operation.kind} is new"
+
+
+def _conv(operation: Conv, channels: int) -> str | None:
+    if set(operation.dilations) != {1}:
+        return "it is dilated"
+    if operation.groups != 1 and not operation.groups == channels == len(operation.weight):
+        return f"it has {operation.groups} groups for {channels} channels and {len(operation.weight)} filters"
+    return "its weights have a scale per channel" if operation.weight_format.is_per_channel else None
+
+
+def _clamp(graph: IntegerGraph, operation: Operation, rule: Requantize) -> str | None:
+    kind = graph.result(operation).format.type
+    clamped = rule.lowest not in (kind.lowest, 0) or rule.highest != kind.highest or rule.caps is not None
+    return f"its result is clipped to [{rule.lowest}, {rule.highest}] in {kind}" if clamped else None
