@@ -60,7 +60,7 @@ WORK = 400_000_000_000
 """Multiply-accumulates that running every part at every width may take: some 15 seconds of a core. Of a large model it
 leaves fewer samples, but `FEWEST`."""
 
-FEWEST = 16
+FEWEST = 8
 
 
 @dataclass(frozen=True)
