@@ -35,11 +35,14 @@ class Refusal:
 class Footprint:
     """What an artifact takes on its machine.
 
-    flash: bytes of constants by the operation that reads them, code apart. ram: bytes of activations and scratch.
+    flash:  bytes of constants by the operation that reads them, code apart.
+    ram:    bytes of activations and scratch that the machine must have in all.
+    steps:  of these, the bytes that are in use while each operation runs, by its name; those that take none left out.
     """
 
     flash: Mapping[str, int]
     ram: int
+    steps: Mapping[str, int]
 
 
 class Backend(ABC):

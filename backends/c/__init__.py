@@ -43,7 +43,12 @@ class CBackend(Backend):
     def footprint(self, graph: IntegerGraph, target: Target) -> Footprint:
         """The constants that kernels read, and the arena."""
         program = build(graph, target)
-        return Footprint({step.site.operation.name: step.kernel.flash for step in program.steps}, program.memory.total)
+        names = [step.site.operation.name for step in program.steps]
+        return Footprint(
+            {name: step.kernel.flash for name, step in zip(names, program.steps, strict=True)},
+            program.memory.total,
+            {name: program.memory.needed[position] for position, name in enumerate(names)},
+        )
 
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the sources, a test of them and how to build both into `folder/c`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bitsmith.backend import Refusal
 from bitsmith.target import Target
 
-FEATURES = frozenset(("dsp", "mve", "multiply", "long-multiply", "registers"))
-"""That kernels go by: Armv7E-M DSP, Helium, a multiplier, one of 64-bit products, and some 30 registers."""
+FEATURES = frozenset(("dsp", "mve", "no-multiply", "registers"))
+"""That kernels go by: Armv7E-M DSP, Helium, the want of a multiplier, and some 30 registers."""
 
 
 def refusals(target: Target) -> list[Refusal]:

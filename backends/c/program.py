@@ -21,7 +21,8 @@ from bitsmith.target import Target
 TAKEN = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main
-model_run model_run_in model_trace requantize requantize_wide memcpy memset memmove
+model_run model_run_in model_trace requantize requantize_wide requantize_by_adding requantize_wide_by_adding round_shift
+round_shift_wide sums_of_four memcpy memset memmove
 """
 """Words that no generated name may be."""
 

@@ -124,21 +124,16 @@ class _Costs:
         return sums.row(fixed)
 
     def ram(self) -> Iterator[Row]:
-        """Bytes of live activations, step by step, but for steps at which nothing is alive that is not at another."""
+        """Bytes of live activations, step by step."""
         schedule = [
             Access(step.leader.name, tuple(v.name for v in step.reads), step.output.name, step.leader.op == "Reshape")
             for step in self._steps
         ]
         elements = {value.name: math.prod(value.sample_shape) for value in self._activations}
         outputs = [_before_host(value).name for value in self._outputs]
-        sets: dict[frozenset[str], str] = {}
-        for where, live in alive([value.name for value in self._inputs], schedule, outputs).items():
-            sets.setdefault(frozenset(live), where)
-        for names, where in sets.items():
-            if any(names < others for others in sets):
-                continue
+        for where, names in alive([value.name for value in self._inputs], schedule, outputs).items():
             sums = _Sums()
-            for name in sorted(names):
+            for name in names:
                 sums.single(self._of[name], partial(activation_bytes, elements[name], target=self._target))
             yield sums.row(0, where)
 

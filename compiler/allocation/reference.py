@@ -1,19 +1,20 @@
 """Predictions for backends that store a model in a way of their own: found by asking them, not by knowing it.
 
-What a layer's constants take depends on its own bits alone. So the model is made integers once per width, all layers
-alike, the backend says what each layer takes, and any mixture is the sum. What remains (other operations' constants,
-what a memory plan needs beside the live activations) is taken from one of these graphs, as if bits did not change it.
+What a layer's constants and scratch take depends on its own bits alone. So the model is made integers once per width,
+all layers alike, the backend says what each layer takes, and any mixture is the sum. What remains (constants of other
+operations, gaps in the memory plan) is taken from one of these graphs, as if bits did not change it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bitsmith.allocation.budgets import FLASH, RAM
 from bitsmith.allocation.costs import Layout
-from bitsmith.allocation.problem import Cost, Problem, Row
+from bitsmith.allocation.problem import Bits, Cost, Problem, Row
 from bitsmith.backend import Backend, Footprint
+from bitsmith.execution.threads import one_blas_thread
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.ir.linear import LINEAR, weight_value
@@ -30,36 +31,78 @@ def as_stored(problem: Problem, module: Module, layout: Layout, backend: Backend
     footprints: dict[int, Footprint] = {}
     for done, bits in enumerate(widths):
         module.progress("ask the backend for sizes", done, len(widths))
-        footprint = backend.footprint(_integers(problem, module, layout, bits), module.target)
+        footprint = backend.footprint(_integers(problem, module, layout, _even(problem, bits)), module.target)
         if footprint is None:
             return problem
         footprints[bits] = footprint
     module.progress("ask the backend for sizes", len(widths), len(widths))
     if not footprints:
         return problem
-    widest = _even(problem, widths[0])
-    flash = _flash(problem, module.graph, footprints)
-    seen = footprints[widths[0]]
-    missing = module.target.code + sum(seen.flash.values()) - flash.at(widest)
-    memory = problem.costs[RAM]
-    beside = seen.ram - memory.at(widest)
-    costs = {
-        **problem.costs,
-        FLASH: Cost((replace(flash, constant=flash.constant + missing),)),
-        RAM: Cost(tuple(replace(row, constant=row.constant + beside) for row in memory.rows)),
+    told = _Told(problem, module.graph, footprints, widths[0])
+    return replace(
+        problem,
+        costs={**problem.costs, FLASH: Cost((told.flash(module.target.code),)), RAM: Cost(tuple(told.ram()))},
+    )
+
+
+class _Told:
+    """What the backend said, as rows of costs.
+
+    footprints: with all layers alike, by the width of their weights; `widest` is the reference of all else.
+    """
+
+    def __init__(self, problem: Problem, graph: Graph, footprints: Mapping[int, Footprint], widest: int) -> None:
+        self._problem = problem
+        self._footprints = footprints
+        self._reference = footprints[widest]
+        self._bits = _even(problem, widest)
+        self._widths = {group.name: group.widths for group in problem.groups}
+        self._weights = {node.name: weight_value(node).name for node in graph.nodes(*LINEAR)}
+
+    def flash(self, code: int) -> Row:
+        """Each layer's bytes by its width, and whatever the reference has beside."""
+        (row,) = self._problem.costs[FLASH].rows
+        told = {
+            weight: {bits: self._footprints[bits].flash.get(layer, 0) for bits in self._widths[weight]}
+            for layer, weight in self._weights.items()
+        }
+        row = replace(row, singles={**row.singles, **told})
+        return _more(row, code + sum(self._reference.flash.values()) - row.at(self._bits))
+
+    def ram(self) -> Iterator[Row]:
+        """Each step's bytes by its layer's width, changed by as much as widths of activations change what is alive.
+
+        What a plan of all memory loses to gaps is left out: it is known of one allocation at a time.
+        """
+        rows = {row.where: row for row in self._problem.costs[RAM].rows}
+        for layer, used in self._reference.steps.items():
+            alive = rows.get(layer, Row(where=layer))
+            change = _more(alive, -alive.at(self._bits))
+            weight = self._weights.get(layer)
+            if weight is None:
+                yield _more(change, used)
+            else:
+                told = {bits: self._footprints[bits].steps.get(layer, 0) for bits in self._widths[weight]}
+                yield replace(change, singles={**change.singles, weight: told})
+        if not self._reference.steps:
+            yield Row(self._reference.ram)
+
+
+def as_told(problem: Problem, module: Module, layout: Layout, backend: Backend, bits: Bits) -> Problem:
+    """The problem with flash and RAM moved to where these widths have exactly what the backend says of them."""
+    footprint = backend.footprint(_integers(problem, module, layout, bits), module.target)
+    if footprint is None:
+        return problem
+    exact = {FLASH: module.target.code + sum(footprint.flash.values()), RAM: footprint.ram}
+    moved = {
+        name: Cost(tuple(_more(row, told - problem.costs[name].at(bits)) for row in problem.costs[name].rows))
+        for name, told in exact.items()
     }
-    return replace(problem, costs=costs)
+    return replace(problem, costs={**problem.costs, **moved})
 
 
-def _flash(problem: Problem, graph: Graph, footprints: Mapping[int, Footprint]) -> Row:
-    """The row of flash with each layer's bytes as they were told, by width."""
-    (row,) = problem.costs[FLASH].rows
-    widths = {group.name: group.widths for group in problem.groups}
-    told = {}
-    for node in graph.nodes(*LINEAR):
-        name = weight_value(node).name
-        told[name] = {bits: footprints[bits].flash.get(node.name, 0) for bits in widths[name]}
-    return replace(row, singles={**row.singles, **told})
+def _more(row: Row, constant: float) -> Row:
+    return replace(row, constant=row.constant + constant)
 
 
 def _even(problem: Problem, bits: int) -> dict[str, int]:
@@ -73,15 +116,17 @@ def _nearest(widths: Sequence[int], bits: int) -> int:
     return bits if bits in widths else widths[-1]
 
 
-def _integers(problem: Problem, module: Module, layout: Layout, bits: int) -> IntegerGraph:
-    """The integer graph with so many bits, its ranges by what calibration saw; the module stays as it is."""
-    trial = replace(module, allocation=problem.allocation(_even(problem, bits)))
+def _integers(problem: Problem, module: Module, layout: Layout, bits: Bits) -> IntegerGraph:
+    """The integer graph with these widths, its ranges by what calibration saw; the module stays as it is."""
+    trial = replace(module, allocation=problem.allocation(bits))
     scales = "" if module.target.scales == "free" else f",scales={module.target.scales}"
     passes = []
     if any(group.is_weight and not group.settled for group in problem.groups):
-        passes.append(f"quantize-weights{{bits={bits},granularity={layout.granularity},group={layout.group}{scales}}}")
+        most = module.target.weight_bits[0]
+        passes.append(f"quantize-weights{{bits={most},granularity={layout.granularity},group={layout.group}{scales}}}")
     if any(not group.is_weight and not group.settled for group in problem.groups):
         most = module.target.activation_bits[0]
         passes.append(f"quantize-activations{{bits={most},observer=min-max{scales}}}")
-    Pipeline.parse(",".join([*passes, "quantize-biases", "integerize"])).run(trial)
+    with one_blas_thread():
+        Pipeline.parse(",".join([*passes, "quantize-biases", "integerize"])).run(trial)
     return trial.require_integer()

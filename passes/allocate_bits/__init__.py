@@ -12,11 +12,17 @@ from bitsmith.allocation.budgets import BUDGETS, FLASH, RAM, limit
 from bitsmith.allocation.build import problem_for
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.diagnose import require_solution
+from bitsmith.allocation.measured import require_within
 from bitsmith.allocation.problem import Problem, Solution
+from bitsmith.allocation.reference import as_told
 from bitsmith.errors import PipelineError
+from bitsmith.legality import backend_of
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.allocate_bits.agreement import Classes
+
+ATTEMPTS = 4
+"""Times that bits are chosen anew where the backend says that the last choice takes more than was predicted."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class AllocateBits(Pass):
     def run(self, module: Module) -> Changes:
         problem = problem_for(module, self._limits(), Layout(self.granularity, self.group), edges=self.edges)
         changes = Changes()
-        found = require_solution(problem) if self.max_loss is None else self._cheapest(module, problem, changes)
+        found = self._settled(module, problem, changes)
         module.allocation, module.solution = found.allocation, found
         for group in problem.groups:
             if not group.settled:
@@ -65,6 +71,18 @@ class AllocateBits(Pass):
         for line in _notes(problem, found):
             changes.note(line)
         return changes
+
+    def _settled(self, module: Module, problem: Problem, changes: Changes) -> Solution:
+        """A solution that keeps to its limits by what the backend says of it, too, and has the costs that it says."""
+        layout, backend = Layout(self.granularity, self.group), backend_of(module.target)
+        for _ in range(ATTEMPTS):
+            found = require_solution(problem) if self.max_loss is None else self._cheapest(module, problem, changes)
+            problem = as_told(problem, module, layout, backend, found.bits)
+            if problem.allows(found.bits):
+                break
+        costs = problem.costs_at(found.bits)
+        require_within(costs, problem.limits)
+        return replace(found, costs=costs)
 
     def _limits(self) -> dict[str, float]:
         limits = {}

@@ -7,6 +7,7 @@ from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, Po
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.linear import PortableLinear
 from bitsmith.backends.c.kernels.moves import PortableMove
+from bitsmith.backends.c.kernels.planes import TableProducts
 from bitsmith.backends.c.kernels.pooling import PortableAveragePool, PortableMaxPool
 from bitsmith.backends.c.kernels.table import PortableTable
 from bitsmith.errors import InternalError
@@ -14,6 +15,7 @@ from bitsmith.errors import InternalError
 __all__ = ["FAMILIES", "Constant", "Kernel", "KernelFamily", "Site", "choose"]
 
 FAMILIES: tuple[KernelFamily, ...] = (
+    TableProducts(),
     PortableDepthwise(),
     PortableConv(),
     PortableGroupedConv(),

@@ -11,6 +11,7 @@ import pytest
 from bitsmith.allocation.build import problem_for, problem_of
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.measured import costs_of_integers
+from bitsmith.allocation.reference import as_told
 from bitsmith.dataset import Dataset
 from bitsmith.importing.load import load_graph
 from bitsmith.legality import backend_of
@@ -40,7 +41,11 @@ def assert_predicted(path: Path, layout: Layout, weights: str, seed: int) -> Non
     graph = integers(module.graph, BOARD_IN_C, problem.allocation(bits), weights)
     measured = costs_of_integers(graph, BOARD_IN_C, backend_of(BOARD_IN_C))
     predicted = problem.costs_at(bits)
-    assert {name: predicted[name] for name in ("flash", "ram")} == {name: measured[name] for name in ("flash", "ram")}
+    assert predicted["flash"] == measured["flash"]
+    # Gaps in the plan of memory are not known before it is made.
+    assert predicted["ram"] <= measured["ram"]
+    exact = as_told(problem, module, layout, backend_of(BOARD_IN_C), bits).costs_at(bits)
+    assert {name: exact[name] for name in ("flash", "ram")} == {name: measured[name] for name in ("flash", "ram")}
 
 
 @pytest.mark.parametrize(("layout", "weights"), [(Layout(), ""), (Layout("tensor"), "granularity=tensor")])

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
 import pytest
 
+from bitsmith.backend import Footprint
+from bitsmith.backends.onnxruntime import OnnxRuntimeBackend
 from bitsmith.dataset import Dataset
 from bitsmith.errors import BudgetError, PipelineError
 from bitsmith.execution.runtime import Session
 from bitsmith.execution.simulate import simulated
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.graph import Graph
+from bitsmith.ir.integer import Conv, IntegerGraph, Linear
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.pipelines import NORMALISE
+from bitsmith.target import Target
 from tests.compiler.allocation.made_up import BOARD, sensitivity_of
 from tests.sketch import Sketch, normal
 
@@ -44,8 +49,9 @@ def module(graph: Graph | None = None, samples: npt.NDArray[Any] = SAMPLES) -> M
     return found
 
 
-def run(passes: str, graph: Graph | None = None) -> Module:
+def run(passes: str, graph: Graph | None = None, target: Target = BOARD) -> Module:
     found = module(graph)
+    found.target = target
     Pipeline.parse(passes).run(found)
     return found
 
@@ -109,6 +115,31 @@ def test_it_needs_a_sensitivity() -> None:
     found.sensitivity = None
     with pytest.raises(PipelineError, match="Put `measure-sensitivity` before it"):
         Pipeline.parse("allocate-bits{flash=64KiB}").run(found)
+
+
+def spacious(self: OnnxRuntimeBackend, graph: IntegerGraph, target: Target) -> Footprint:
+    """A backend of a kind: every weight in whole bytes, and a memory plan with a gap where one has few bits."""
+    products = [one for one in graph if isinstance(one, Conv | Linear)]
+    narrow = any(one.weight_format.bits < 4 for one in products)
+    steps = {one.name: 100 for one in graph}
+    return Footprint({one.name: one.weight.size for one in products}, 100 + 50 * narrow, steps)
+
+
+def test_a_backend_that_needs_more_than_was_predicted_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxRuntimeBackend, "footprint", spacious)
+    held = replace(BOARD, activation_storage=(8,))
+    wide = run("allocate-bits{ram=149,mean_weight_bits=4.5}", target=held).solution
+    assert wide is not None
+    assert min(wide.allocation.weights.values()) >= 4
+    assert (wide.costs["ram"], wide.costs["flash"]) == (100, 216 + 576 + 40)
+    narrow = run("allocate-bits{ram=150,mean_weight_bits=3}", target=held).solution
+    assert narrow is not None
+    assert narrow.costs["ram"] == 150
+    with pytest.raises(BudgetError, match="the budget ram of 149 bytes cannot be kept"):
+        run("allocate-bits{ram=149,mean_weight_bits=3}", target=held)
+    # Where activations are thought to be packed, prediction and backend never meet.
+    with pytest.raises(BudgetError, match="over its budget: ram is 150 bytes of 149 bytes"):
+        run("allocate-bits{ram=149,mean_weight_bits=3}")
 
 
 def changed(found: Module) -> float:
