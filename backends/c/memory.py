@@ -37,20 +37,24 @@ class Buffer:
 @dataclass(frozen=True)
 class Overlap:
     """A step writes `written` and reads `read` for the last time; they may overlap where the first byte of `written`
-    lies at least `gap` bytes before that of `read`."""
+    lies at least `gap` bytes before that of `read`; without a gap, only where both begin at the same byte."""
 
     written: str
     read: str
-    gap: int
+    gap: int | None
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """offsets: of every buffer, in bytes. total: of the arena. bound: no plan is smaller. alignment: of the arena."""
+    """offsets: of every buffer, in bytes. total: of the arena. bound: no plan is smaller. alignment: of the arena.
+
+    needed: by step at which a buffer begins, the bytes that any plan has in use there.
+    """
 
     offsets: Mapping[str, int]
     total: int
     bound: int
+    needed: Mapping[int, int]
     alignment: int
 
     @property
@@ -59,10 +63,14 @@ class MemoryPlan:
         return self.total == self.bound
 
 
+Gaps = Mapping[tuple[str, str], int | None]
+
+
 def plan(buffers: Sequence[Buffer], overlaps: Iterable[Overlap]) -> MemoryPlan:
     """Place all buffers. The same buffers get the same plan."""
-    gaps = {(one.written, one.read): -(-one.gap // 4) * 4 for one in overlaps}
-    bound = lower_bound(buffers, gaps)
+    gaps = {(one.written, one.read): None if one.gap is None else -(-one.gap // 4) * 4 for one in overlaps}
+    needed = needs(buffers, gaps)
+    bound = max(needed.values(), default=0)
     alignment = max((buffer.alignment for buffer in buffers), default=4)
     orders = [
         sorted(buffers, key=lambda b: (-b.size, b.first)),
@@ -84,7 +92,7 @@ def plan(buffers: Sequence[Buffer], overlaps: Iterable[Overlap]) -> MemoryPlan:
         found = place(tried, gaps)
         if extent(buffers, found) <= total:
             order, offsets = tried, found
-    return MemoryPlan(offsets, extent(buffers, offsets), bound, alignment)
+    return MemoryPlan(offsets, extent(buffers, offsets), bound, needed, alignment)
 
 
 def extent(buffers: Iterable[Buffer], offsets: Mapping[str, int]) -> int:
@@ -92,7 +100,7 @@ def extent(buffers: Iterable[Buffer], offsets: Mapping[str, int]) -> int:
     return max((offsets[buffer.name] + buffer.size for buffer in buffers), default=0)
 
 
-def place(order: Sequence[Buffer], gaps: Mapping[tuple[str, str], int]) -> dict[str, int]:
+def place(order: Sequence[Buffer], gaps: Gaps) -> dict[str, int]:
     """First fit: each buffer in turn at the lowest offset that all placed before allow."""
     offsets: dict[str, int] = {}
     placed: list[Buffer] = []
@@ -103,15 +111,18 @@ def place(order: Sequence[Buffer], gaps: Mapping[tuple[str, str], int]) -> dict[
     return offsets
 
 
-def _lowest(
-    buffer: Buffer, neighbours: Sequence[Buffer], offsets: Mapping[str, int], gaps: Mapping[tuple[str, str], int]
-) -> int:
+def _lowest(buffer: Buffer, neighbours: Sequence[Buffer], offsets: Mapping[str, int], gaps: Gaps) -> int:
     """The lowest offset at which a buffer is clear of its neighbours, or overlaps them as is allowed."""
     forbidden: list[tuple[int, int]] = []
     for other in neighbours:
         # Offsets strictly between these two make them collide.
         low, high = offsets[other.name] - buffer.size, offsets[other.name] + other.size
-        written, read = gaps.get((buffer.name, other.name)), gaps.get((other.name, buffer.name))
+        pairs = ((buffer.name, other.name), (other.name, buffer.name))
+        if any(pair in gaps and gaps[pair] is None for pair in pairs):
+            at = offsets[other.name]
+            forbidden += [(low, at), (at, high)]
+            continue
+        written, read = (gaps.get(pair) for pair in pairs)
         if written is not None:
             low = max(low, offsets[other.name] - written)
         if read is not None:
@@ -125,29 +136,33 @@ def _lowest(
     return offset
 
 
-def lower_bound(buffers: Sequence[Buffer], gaps: Mapping[tuple[str, str], int]) -> int:
-    """The largest sum of what lives at one step, where what may overlap counts by the least span of both."""
+def lower_bound(buffers: Sequence[Buffer], gaps: Gaps) -> int:
+    """The largest sum of what lives at one step."""
+    return max(needs(buffers, gaps).values(), default=0)
+
+
+def needs(buffers: Sequence[Buffer], gaps: Gaps) -> dict[int, int]:
+    """The sum of what lives at each step, where what may overlap counts by the least span of both."""
     by_name = {buffer.name: buffer for buffer in buffers}
     written_over: dict[str, list[str]] = {}
     for written, read in gaps:
         written_over.setdefault(written, []).append(read)
-    bound = 0
+    found = {}
     for step in sorted({buffer.first for buffer in buffers}):
         alive = [buffer for buffer in buffers if buffer.first <= step <= buffer.last]
-        needed = sum(buffer.size for buffer in alive)
+        found[step] = sum(buffer.size for buffer in alive)
         for buffer in alive:
             under = [by_name[name] for name in written_over.get(buffer.name, ()) if by_name[name] in alive]
             if buffer.first == step and under:
                 spans = [_span(buffer, one, gaps[buffer.name, one.name]) - one.size - buffer.size for one in under]
                 # Over two operands at once the written one can at best vanish within them.
                 saved = min(spans) if len(under) == 1 else -min(buffer.size, sum(one.size for one in under))
-                needed += saved
-        bound = max(bound, needed)
-    return bound
+                found[step] += saved
+    return found
 
 
-def _span(written: Buffer, read: Buffer, gap: int) -> int:
+def _span(written: Buffer, read: Buffer, gap: int | None) -> int:
     """The least bytes that two buffers take which may overlap."""
-    if gap <= max(0, written.size - read.size):
+    if gap is None or gap <= max(0, written.size - read.size):
         return max(written.size, read.size)
     return min(written.size + read.size, gap + read.size)

@@ -172,7 +172,12 @@ def _memory(
             # A value that is an operand twice must bear with both.
             both = [other for other, one in enumerate(step.site.inputs) if homes.get(one.name) == read]
             if last[read] == position and all(one in step.kernel.gaps for one in both):
-                overlaps.append(Overlap(step.site.output.name, read, max(step.kernel.gaps[one] for one in both)))
+                gaps = [step.kernel.gaps[one] for one in both]
+                at_least = [gap for gap in gaps if gap is not None]
+                if len(at_least) == len(gaps):
+                    overlaps.append(Overlap(step.site.output.name, read, max(at_least)))
+                elif all(gap <= 0 for gap in at_least):
+                    overlaps.append(Overlap(step.site.output.name, read, None))
     return plan(buffers, overlaps)
 
 

@@ -91,7 +91,8 @@ class Kernel:
     scratch:   bytes of the arena that it needs while it runs, aligned to `scratch_alignment`.
     gaps:      by operand: it works where the output's first byte lies at least this many bytes before the operand's
                first byte, though the two overlap; 0 is in place (or further ahead), and below 0 the output may start
-               so many bytes behind the operand's first. An operand that is absent must not overlap the output.
+               so many bytes behind the operand's first. None is in place and nowhere else. An operand that is absent
+               must not overlap the output.
     note:      why this kernel, in a few words, for the report and the function's comment.
     """
 
@@ -102,7 +103,7 @@ class Kernel:
     helpers: tuple[str, ...] = ()
     scratch: int = 0
     scratch_alignment: int = 4
-    gaps: Mapping[int, int] = field(default_factory=dict)
+    gaps: Mapping[int, int | None] = field(default_factory=dict)
     note: str = ""
 
     @property
