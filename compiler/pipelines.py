@@ -114,7 +114,7 @@ def default(choice: Choice) -> str:
             "calibrate",
             *([] if mixed.weights else [weights]),
             *([] if mixed.activations else [activations]),
-            *([_measure(choice, kind)] if is_mixed and choice.measure else []),
+            *([_measure(choice, kind, learns)] if is_mixed and choice.measure else []),
             *([_allocate(mixed, spread, choice.edges)] if is_mixed else []),
             *([weights] if mixed.weights else []),
             *([activations] if mixed.activations else []),
@@ -125,9 +125,10 @@ def default(choice: Choice) -> str:
     )
 
 
-def _measure(choice: Choice, kind: str) -> str:
-    """measure-sensitivity; of what is settled already, at the bits that it has."""
+def _measure(choice: Choice, kind: str, learns: bool) -> str:
+    """measure-sensitivity by the rounding that follows; of what is settled already, at the bits that it has."""
     options = [
+        *([] if learns else ["method=direct"]),
         *(["granularity=tensor"] if kind == "tensor" else []),
         *([] if choice.mixed.weights else [f"weights={choice.weight_bits}"]),
         *([] if choice.mixed.activations else [f"activations={choice.activations}"]),

@@ -148,6 +148,12 @@ def test_what_is_settled_is_measured_at_its_bits_alone() -> None:
     assert str(found["measure-sensitivity"]) == "measure-sensitivity{weights=4}"
 
 
+def test_weights_that_are_only_rounded_to_the_nearest_are_measured_so() -> None:
+    found = passes(Recipe(weights="mixed", effort="fast").passes(MIXED_TARGET))
+    assert "reconstruct" not in found
+    assert str(found["measure-sensitivity"]) == "measure-sensitivity{method=direct,activations=8}"
+
+
 def test_budgets_are_those_given_and_of_mixed_bits_those_of_the_target() -> None:
     given = Recipe(budgets={"flash": 65536.0, "mean-weight-bits": 3.5})
     assert given.limits(MIXED_TARGET) == {"flash": 65536, "mean-weight-bits": 3.5}
