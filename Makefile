@@ -11,8 +11,10 @@ PIP      := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-che
 SETUP_PY := $(BIN)/python -c 'from setuptools import setup; setup()' -q
 TYPED    := build/typed
 
-# Debian packages that the tests need beyond make, git, python3 and python3-venv. None so far.
-APT_PACKAGES :=
+# Debian packages that the tests need beyond make, git, python3 and python3-venv: compilers of microcontrollers, and
+# machines to run what they make.
+APT_PACKAGES := gcc gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
+                gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
 
 # Give both on the command line to select tests: make unit JOBS=0 PYTEST='tests/passes -k fold'
 JOBS   ?= 2

@@ -1,0 +1,108 @@
+"""Exact instruction counts, from a plugin of the project's own in QEMU's code generator."""
+
+from __future__ import annotations
+
+import bisect
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from bitsmith.backends.c.emit import render
+from bitsmith.backends.c.machines.build import Image
+from bitsmith.backends.c.machines.tools import require_plugin_compiler
+from bitsmith.errors import ArtifactError, InternalError
+
+COUNTED, CALLER = "model_run_in", "measured"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Instructions that run one after the other.
+
+    address, bytes: where they lie. instructions: how many. runs: how often all of them ran; left: how often what ran
+    next was not what lies next.
+    """
+
+    address: int
+    bytes: int
+    instructions: int
+    runs: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one run of a model executed. functions: instructions by function, most first."""
+
+    functions: Mapping[str, int]
+    blocks: tuple[Block, ...]
+
+    @property
+    def total(self) -> int:
+        """Instructions in all: those of model_run_in and of everything that it calls."""
+        return sum(self.functions.values())
+
+
+@dataclass(frozen=True)
+class Counter:
+    """The plugin, and where it writes to."""
+
+    image: Image
+    out: Path
+
+    def options(self) -> list[str]:
+        """What QEMU is to be given. ArtifactError where the plugin cannot be built."""
+        start, _ = self.image.symbols[COUNTED]
+        within, size = self.image.symbols[CALLER]
+        return ["-plugin", f"{_plugin().path},start={start},within={within},size={size},out={self.out}"]
+
+    def read(self) -> Counts:
+        """What was counted in the run that just ended."""
+        if not self.out.exists():
+            raise ArtifactError(
+                "the emulator ran without the counting plugin", fix="Install a QEMU that was built with plugins."
+            )
+        numbers = (map(int, line.split()) for line in self.out.read_text(encoding="utf-8").splitlines())
+        blocks = tuple(sorted((Block(*one) for one in numbers), key=lambda block: block.address))
+        return Counts(_by_function(self.image, blocks), blocks)
+
+
+def _by_function(image: Image, blocks: tuple[Block, ...]) -> dict[str, int]:
+    """Instructions by function: that which a block begins in."""
+    places = sorted((address, name) for name, (address, _) in image.symbols.items())
+    starts = [address for address, _ in places]
+    summed: dict[str, int] = {}
+    for block in blocks:
+        index = bisect.bisect_right(starts, block.address) - 1
+        if index < 0:
+            raise InternalError(f"counted instructions at {block.address:#x}, before all functions")
+        name = places[index][1]
+        summed[name] = summed.get(name, 0) + block.instructions * block.runs
+    return dict(sorted(summed.items(), key=lambda one: -one[1]))
+
+
+class _Plugin:
+    """A shared library in a folder of its own, which goes when it does."""
+
+    def __init__(self, folder: tempfile.TemporaryDirectory[str]) -> None:
+        self.folder = folder
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder.name) / "count.so"
+
+
+@cache
+def _plugin() -> _Plugin:
+    """Built once for as long as this process runs."""
+    compiler = require_plugin_compiler()
+    folder = tempfile.TemporaryDirectory(prefix="bitsmith-plugin-")
+    (Path(folder.name) / "count.c").write_text(render("machine/count.c.j2", {}), encoding="utf-8")
+    command = [compiler, "-std=gnu99", "-O2", "-shared", "-fPIC", "count.c", "-o", "count.so"]
+    done = subprocess.run(command, cwd=folder.name, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ArtifactError(f"the counting plugin does not compile: {done.stderr.strip()[:500]}", fix="Report this.")
+    return _Plugin(folder)
