@@ -20,7 +20,7 @@ from bitsmith.search.point import Point
 from bitsmith.search.results import Results
 from bitsmith.target import load_target
 
-POINTS = 8
+POINTS = 7
 """Uniform allocations and choices of the program: which they are does not depend on which is measured first."""
 
 Search = Callable[..., Results]

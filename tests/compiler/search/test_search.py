@@ -110,7 +110,7 @@ def test_artifacts_that_are_missing_are_made_again(searched: Search, tmp_path: P
 def test_activations_are_searched_for_ram(searched: Search, undisturbed: Path, front: Any, tmp_path: Path) -> None:
     names = load(undisturbed / "points" / front["front"][0]).graph.values
     known = Sensitivity("made up", {}, {name: {bits: 4.0**-bits for bits in range(2, 9)} for name in names})
-    results = searched(tmp_path / "out", 8, Recipe(effort="fast", sensitivity=known), cost="ram")
+    results = searched(tmp_path / "out", 7, Recipe(effort="fast", sensitivity=known), cost="ram")
     mixed = [point.candidate.allocation for point in results.points if point.candidate.bits is None]
     assert mixed
     assert {len(allocation.weights) for allocation in mixed} == {0}
