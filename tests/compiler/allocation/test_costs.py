@@ -53,7 +53,8 @@ def assert_equal_costs(
 @given(data=st.data())
 def test_every_op_costs_what_was_predicted(name: str, data: st.DataObject) -> None:
     graph = normalised(data.draw(CASES[name]).model)
-    edges = data.draw(st.sampled_from((2, 4, 8, 12, 16)))
+    # Products of wider values do not fit an accumulator.
+    edges = data.draw(st.sampled_from((2, 4, 8, 12)))
     # A bound per channel that turns out to bind nothing is left out of the integer graph; it is predicted all the same.
     caps = [found.size for node in graph.nodes() if (found := caps_of(node)) is not None]
     problem = problem_of(graph, TARGET, sensitivity_of(graph), {}, edges=edges)
