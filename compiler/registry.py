@@ -50,10 +50,15 @@ def _load(point: EntryPoint, group: str) -> Any:
         ) from fault
 
 
+LISTED = 40
+"""Names that an error lists at most: a large model has hundreds of layers."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`Did you mean x?` where something known is close, else the list of what is known; empty if nothing is."""
+    """`Did you mean x?` where something known is close, else what is known, or the first of it; empty if nothing is."""
     choices = sorted(known)
     close = difflib.get_close_matches(name, choices, n=1)
     if close:
         return f"Did you mean {close[0]}?"
-    return f"Known: {', '.join(choices)}." if choices else ""
+    more = f" and {len(choices) - LISTED} more" if len(choices) > LISTED else ""
+    return f"Known: {', '.join(choices[:LISTED])}{more}." if choices else ""
