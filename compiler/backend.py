@@ -45,6 +45,17 @@ class Footprint:
     steps: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Trial:
+    """An artifact tried on the machine that it was compiled for: what was found, or why it could not be tried.
+
+    passed: None where it was not tried.
+    """
+
+    found: str
+    passed: bool | None
+
+
 class Backend(ABC):
     """Emits one kind of artifact from an integer graph. Made without arguments; holds no state.
 
@@ -81,6 +92,10 @@ class Backend(ABC):
     @abstractmethod
     def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
         """Run the emitted artifact on one batch of the graph's integer inputs; returns its integer outputs."""
+
+    def trial(self, graph: IntegerGraph, folder: Path, target: Target) -> Trial | None:
+        """Try the written artifact on the target's own machine; None for artifacts that run here alone."""
+        return None
 
     def trace(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]] | None:
         """What every operation makes in the artifact, as integers by value; None where that cannot be seen.

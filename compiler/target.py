@@ -63,6 +63,15 @@ class Target:
     flags: tuple[str, ...] = ()
     options: Mapping[str, str | int | float] = field(default_factory=dict)
 
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Target:
+        """The target that `to_json` told of."""
+        names = [one.name for one in dataclasses.fields(cls) if one.name in fields]
+        values: dict[str, Any] = {
+            name: tuple(fields[name]) if isinstance(fields[name], list) else fields[name] for name in names
+        }
+        return cls(**values)
+
     def to_json(self) -> dict[str, Any]:
         """All fields, as a TOML file of the target would hold them."""
         fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}

@@ -11,7 +11,7 @@ from typing import Any, cast
 import onnx
 
 from bitsmith.artifact import INTEGER_MODEL, VECTORS, Artifact, load
-from bitsmith.backend import Backend
+from bitsmith.backend import Backend, Trial
 from bitsmith.errors import BitsmithError
 from bitsmith.execution.batches import Batch, batch_size, in_batches
 from bitsmith.execution.reals import quantize_inputs
@@ -19,6 +19,7 @@ from bitsmith.execution.verify import Form, Verification, integer_onnx, verify_a
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.progress import Progress, silent
+from bitsmith.target import Target
 from bitsmith.windows import Window, input_batches, open_samples, windows_per_sample
 
 
@@ -45,16 +46,21 @@ class Check:
 
 @dataclass(frozen=True)
 class Verified:
-    """What `verify` found: files that are not what the manifest says, and a check per form and data."""
+    """What `verify` found: files that are not what the manifest says, and a check per form and data.
+
+    trial: on the target's own machine; None for artifacts that run here alone.
+    """
 
     files: int
     damage: tuple[str, ...]
     checks: tuple[Check, ...]
+    trial: Trial | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether every file is what it was and every check passed."""
-        return not self.damage and all(check.passed for check in self.checks)
+        """Whether every file is what it was, every check passed and no trial failed."""
+        failed = self.trial is not None and self.trial.passed is False
+        return not self.damage and not failed and all(check.passed for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -63,6 +69,7 @@ class Verified:
             "files": self.files,
             "damage": list(self.damage),
             "checks": [check.to_json() for check in self.checks],
+            "trial": None if self.trial is None else {"found": self.trial.found, "passed": self.trial.passed},
         }
 
 
@@ -77,7 +84,8 @@ def verify(
 
     The interpreter runs the graph of `integer.onnx` on the test vectors, and on the samples of `data` if given.
     What it makes of the vectors must be what is stored; `integer.onnx` in ONNX Runtime must be equal to it in
-    every element, and so must the backend's own files, unless the backend says that it rounds otherwise.
+    every element, and so must the backend's own files, unless the backend says that it rounds otherwise. What was
+    made for another machine is tried there too, or on what emulates it, where that is installed.
 
     window: how samples of `data` that are longer than the model's input are cut.
     Raises ArtifactError for a folder that bitsmith did not write, DataError for data that does not fit.
@@ -86,12 +94,14 @@ def verify(
     damage = artifact.damage()
     try:
         checks = tuple(_checks(artifact, data, window, progress))
+        target = Target.from_json(artifact.manifest["target"])
+        trial = artifact.backend.trial(artifact.graph, artifact.folder, target)
     except BitsmithError as fault:
         if not damage:
             raise
         # An altered file that cannot be run either: that it is altered says it all.
         return Verified(len(artifact.manifest["files"]), (*damage, str(fault)), ())
-    return Verified(len(artifact.manifest["files"]), tuple(damage), checks)
+    return Verified(len(artifact.manifest["files"]), tuple(damage), checks, trial)
 
 
 def _checks(

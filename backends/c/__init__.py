@@ -12,12 +12,13 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.backend import Arrays, Backend, Footprint, Refusal
+from bitsmith.backend import Arrays, Backend, Footprint, Refusal, Trial
 from bitsmith.backends.c.capabilities import refusals
 from bitsmith.backends.c.emit import project, sources
+from bitsmith.backends.c.machines import machine_for, missing, packages, run_texts
 from bitsmith.backends.c.program import Program, build
 from bitsmith.backends.c.verify import run_sources, trace
-from bitsmith.errors import ArtifactError
+from bitsmith.errors import ArtifactError, BudgetError
 from bitsmith.execution.batches import Batch, vectors
 from bitsmith.execution.interpreter import run
 from bitsmith.ir.graph import Graph
@@ -68,9 +69,29 @@ class CBackend(Backend):
         """What every operation of the written C makes on a batch of integers."""
         return trace(build(graph, HOST), self._sources(folder), inputs)
 
-    def _sources(self, folder: Path) -> dict[str, str]:
+    def trial(self, graph: IntegerGraph, folder: Path, target: Target) -> Trial | None:
+        """Build the written C with the target's own compiler, and run its golden vectors on its core under QEMU."""
+        if not target.toolchain:
+            return None
+        machine = machine_for(target)
+        if machine is None:
+            return Trial(f"{target.name}: not run, for no machine with its core is known", None)
+        absent = missing(machine, target)
+        if absent:
+            needed = " ".join(packages(absent))
+            advice = f" (on Debian: apt-get install {needed})" if needed else ""
+            return Trial(f"{target.name}: not run, for want of {', '.join(absent)}{advice}", None)
+        texts = self._sources(folder, *SOURCES, "model_test.c", "model_vectors.h")
         try:
-            return {name: (folder / FOLDER / name).read_text(encoding="utf-8") for name in SOURCES}
+            outcome = run_texts(machine, build(graph, target), texts, count=True)
+        except BudgetError as fault:
+            return Trial(f"{target.name}: not run, {fault.what}", None)
+        measured = "" if outcome.counts is None else f", {outcome.counts.total:,} instructions an inference"
+        return Trial(f"{target.name} under QEMU ({machine.name}): {outcome.meaning}{measured}", outcome.passed)
+
+    def _sources(self, folder: Path, *names: str) -> dict[str, str]:
+        try:
+            return {name: (folder / FOLDER / name).read_text(encoding="utf-8") for name in names or SOURCES}
         except (OSError, UnicodeDecodeError) as fault:
             raise ArtifactError(
                 f"cannot be read ({fault})", where=str(folder / FOLDER), fix="Compile the model again."

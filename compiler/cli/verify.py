@@ -31,6 +31,9 @@ def run(options: argparse.Namespace) -> int:
     found = verify(Path(options.folder), data, window=window, progress=progress_for(options))
     lines = [paint(f"altered: {line}", "red") for line in found.damage]
     lines += [verification_line(one.to_json()) for one in found.checks]
+    if found.trial is not None:
+        colour = {True: "green", False: "red", None: "yellow"}[found.trial.passed]
+        lines.append(paint(found.trial.found, colour))
     if not found.damage:
         lines.insert(0, paint(f"files: all {found.files} as the manifest says", "green"))
     lines.append(paint("verified", "green") if found.passed else paint("not verified", "red"))
