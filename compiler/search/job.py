@@ -14,7 +14,8 @@ from bitsmith.errors import DataError, PipelineError
 from bitsmith.importing.onnx_file import read_model
 from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.metrics import METRICS, Mse, Sqnr, Top1
-from bitsmith.recipe import MIXED, Recipe
+from bitsmith.recipe import Recipe
+from bitsmith.recipe_file import MIXED
 from bitsmith.registry import suggest
 from bitsmith.search.point import Candidate
 from bitsmith.target import Target

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ class Run:
         while waiting or self._work:
             while waiting and len(self._work) < self.workers.room():
                 self._submit(waiting.pop(0))
-            self._finished()
+            deque(self._finished(), maxlen=0)
 
     @property
     def artifacts(self) -> Path:
@@ -88,10 +89,9 @@ class Run:
     def _submit(self, candidate: Candidate) -> None:
         self._work[self.workers.submit(candidate)] = candidate
 
-    def _finished(self) -> list[Point]:
-        """Wait a little; the points of what has been measured since, their artifacts on disk."""
+    def _finished(self) -> Iterator[Point]:
+        """Wait a little; the points of what has been measured since, each as soon as its artifact is on disk."""
         done, _ = wait(self._work, timeout=PATIENCE, return_when=FIRST_COMPLETED)
-        points: list[Point] = []
         for work in done:
             candidate = self._work.pop(work)
             try:
@@ -101,15 +101,14 @@ class Run:
                 continue
             except BitsmithError as reason:
                 # Whatever is wrong with all candidates is wrong with the first.
-                if not self.journal.points and not points:
+                if not self.journal.points:
                     raise
                 self._failed.append(candidate)
                 self.failed[candidate.name] = str(reason)
                 continue
             with replacing(self.artifacts / candidate.name) as folder:
                 unpack(trial.artifact, folder)
-            points.append(Point.from_json(trial.point))
-        return points
+            yield Point.from_json(trial.point)
 
     def _again(self, candidate: Candidate, reason: BaseException) -> None:
         """Hand in once more what a dying worker left."""

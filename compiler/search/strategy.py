@@ -39,15 +39,17 @@ class Strategy:
 
     def propose(self, measured: Sequence[Point], pending: Sequence[Candidate]) -> Candidate | None:
         """The next candidate that is neither measured nor pending; None if there is none for now."""
-        known = {point.candidate.key for point in measured} | {candidate.key for candidate in pending}
+        known = [*(point.candidate for point in measured), *pending]
+        keys, names = {one.key for one in known}, {one.name for one in known}
         for source in (self.anchors(), self.programs(), self.swaps(measured)):
-            for candidate in source:
-                if candidate.key not in known:
-                    return candidate
+            for found in source:
+                if found.key not in keys:
+                    # A budget has its name from before, if losses have been measured anew since.
+                    return found if found.name not in names else replace(found, name=f"{found.name}-{found.key}")
         return None
 
     def anchors(self) -> Iterator[Candidate]:
-        """Uniform allocations: of every width that more than one kind of choice is open for."""
+        """Uniform allocations, of every width that a group with a choice may have."""
         legal = {bits for group in self.problem.groups if len(group.widths) > 1 for bits in group.widths}
         for bits in [one for one in ANCHORS if one in legal]:
             chosen = uniform(self.problem, bits)

@@ -1,6 +1,7 @@
 """What is proposed: by brute force over a small problem, and the same whatever stops a search half-way."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -135,3 +136,13 @@ def test_what_has_one_width_alone_keeps_it() -> None:
 
 def test_places_are_spread_out_from_the_start() -> None:
     assert spread(7) == [0.5, 0.25, 0.75, 0.125, 0.625, 0.375, 0.875]
+
+
+def test_names_stay_apart_where_losses_were_measured_anew() -> None:
+    asked = problem()
+    points = searched(Strategy(asked, solve, "flash"), 12)
+    other = replace(
+        asked, costs={**asked.costs, LOSS: Cost((Row(0, dict(zip(LOSSES, reversed(LOSSES.values()), strict=False))),))}
+    )
+    more = searched(Strategy(other, solve, "flash"), 24, points)
+    assert len({point.name for point in more}) == len(more) == 24
