@@ -71,7 +71,7 @@ def bits(text: str) -> int:
 
 def weights(text: str) -> int | str:
     """Read bits of weights, the name of a format, or mixed."""
-    from bitsmith.recipe import weights_given
+    from bitsmith.recipe_file import weights_given
 
     return _read(weights_given, int(text) if text.isdecimal() else text)
 
@@ -90,7 +90,7 @@ def budget(text: str) -> tuple[str, float]:
 
 def points(text: str) -> float:
     """Read a share of samples in percent."""
-    from bitsmith.recipe import points
+    from bitsmith.recipe_file import points
 
     try:
         number: object = float(text)
@@ -115,7 +115,7 @@ def sensitivity(text: str) -> Sensitivity:
 
 def granularity(text: str) -> str:
     """Read a granularity of weight scales."""
-    from bitsmith.recipe import granularity_given
+    from bitsmith.recipe_file import granularity_given
 
     return _read(granularity_given, text)
 
@@ -129,7 +129,7 @@ def effort(text: str) -> str:
 
 def scales(text: str) -> str:
     """Read which scales there may be."""
-    from bitsmith.recipe import SCALES
+    from bitsmith.recipe_file import SCALES
 
     return _one_of(text, SCALES)
 
