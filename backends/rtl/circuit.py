@@ -1,0 +1,63 @@
+"""An integer graph as one combinational circuit: every operation traced through da4ml's symbolic arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from da4ml.trace import comb_trace
+from da4ml.types import CombLogic
+
+from bitsmith.backends.rtl import moves, sums
+from bitsmith.backends.rtl.variables import Variables, constants, inputs
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    IntegerGraph,
+    Linear,
+    MaxPool,
+    Mul,
+    Operation,
+    Pad,
+    Reshape,
+    Resize,
+    Slice,
+    Table,
+    Transpose,
+)
+
+Trace = Callable[[Any, Sequence[Variables], IntegerGraph], Variables]
+
+TRACES: dict[type[Operation], Trace] = {
+    Add: sums.add,
+    AveragePool: sums.average_pool,
+    Concat: moves.moved,
+    Conv: sums.conv,
+    Linear: sums.linear,
+    MaxPool: moves.max_pool,
+    Mul: sums.mul,
+    Pad: moves.moved,
+    Reshape: moves.moved,
+    Resize: moves.moved,
+    Slice: moves.moved,
+    Table: moves.table,
+    Transpose: moves.moved,
+}
+
+
+def circuit(graph: IntegerGraph, wanted: Iterable[str] | None = None) -> CombLogic:
+    """The circuit of a graph: all elements of its inputs in, all elements of `wanted` out, each flat and in order.
+
+    wanted: names of values; by default the outputs.
+    """
+    values: dict[str, Variables] = {name: inputs(graph.values[name]) for name in graph.inputs}
+    given = [values[name].ravel() for name in graph.inputs]
+    values |= {name: constants(array) for name, array in graph.constants.items()}
+    for operation in graph:
+        operands = [values[name] for name in operation.inputs]
+        values[operation.output] = TRACES[type(operation)](operation, operands, graph)
+    taken = [values[name].ravel() for name in (graph.outputs if wanted is None else wanted)]
+    return comb_trace(np.concatenate(given), np.concatenate(taken), keep_dead_inputs=True)
