@@ -27,6 +27,8 @@ def as_stored(problem: Problem, module: Module, layout: Layout, backend: Backend
 
     Constants whose storage depends on their values, as where a codebook turns out not to be needed, may take less.
     """
+    if not _has_a_say(backend):
+        return problem
     widths = sorted({bits for group in problem.groups if group.is_weight for bits in group.widths}, reverse=True)
     footprints: dict[int, Footprint] = {}
     for done, bits in enumerate(widths):
@@ -43,6 +45,11 @@ def as_stored(problem: Problem, module: Module, layout: Layout, backend: Backend
         problem,
         costs={**problem.costs, FLASH: Cost((told.flash(module.target.code),)), RAM: Cost(tuple(told.ram()))},
     )
+
+
+def _has_a_say(backend: Backend) -> bool:
+    """Whether the backend may say more of sizes than nothing: making integers only to hear that takes time."""
+    return type(backend).footprint is not Backend.footprint
 
 
 class _Told:
@@ -90,7 +97,9 @@ class _Told:
 
 def as_told(problem: Problem, module: Module, layout: Layout, backend: Backend, bits: Bits) -> Problem:
     """The problem with flash and RAM moved to where these widths have exactly what the backend says of them."""
-    footprint = backend.footprint(_integers(problem, module, layout, bits), module.target)
+    footprint = None
+    if _has_a_say(backend):
+        footprint = backend.footprint(_integers(problem, module, layout, bits), module.target)
     if footprint is None:
         return problem
     exact = {FLASH: module.target.code + sum(footprint.flash.values()), RAM: footprint.ram}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,25 @@ def test_mixed_bits_keep_to_budgets_and_the_manifest_says_how(compile_digits: Ru
     assert page.count(f"{found['costs']['flash']:,} bytes") >= 2
     assert "Bits were chosen by an integer program that minimised the loss: optimal" in page
     assert "bits " in said.out
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None and shutil.which("cc") is None, reason="there is no C compiler here")
+def test_what_was_predicted_is_what_the_generated_c_takes(
+    compile_digits: Run, tmp_path: Path, sensitivity: Path
+) -> None:
+    budgets = ("--budget", "flash=9KiB", "--budget", "ram=4KiB")
+    said = compile_digits(*MIXED, *budgets, "--sensitivity", sensitivity, "--effort", "default", "--target", "host")
+    assert said.code == 0, said.err
+    found = manifest(tmp_path)
+    sizes = [
+        {name: costs[name] for name in ("flash", "ram")} for costs in (found["program"]["predicted"], found["costs"])
+    ]
+    assert sizes[0] == sizes[1]
+    # Declarations such as `static const uint8_t stem_weight[104]`, and the arena.
+    header = (tmp_path / "out" / "c" / "model_constants.h").read_text()
+    arrays = re.findall(r"static const u?int(\d+)_t \w+\[(\d+)\]", header)
+    assert sum(int(bits) // 8 * int(count) for bits, count in arrays) == sizes[1]["flash"]
+    assert f"MODEL_ARENA_BYTES {sizes[1]['ram']}" in (tmp_path / "out" / "c" / "model.h").read_text()
 
 
 def test_an_allocation_and_a_sensitivity_are_used_again(compile_digits: Run, tmp_path: Path, sensitivity: Path) -> None:
