@@ -101,7 +101,10 @@ def read(graph: IntegerGraph, path: Path) -> Design:
 @lru_cache(maxsize=2)
 def _pipeline(path: Path, changed: int, size: int) -> Pipeline:
     """Kept for the last designs, since a data set is run batch by batch."""
-    return Pipeline.deserialize(json.loads(path.read_text(encoding="utf-8")))
+    found = Pipeline.deserialize(json.loads(path.read_text(encoding="utf-8")))
+    if not found.solutions:
+        raise ValueError("it has no stages")
+    return found
 
 
 def evaluate(circuit: CombLogic, arrays: Sequence[IntegerArray]) -> npt.NDArray[np.float64]:
