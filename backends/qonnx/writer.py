@@ -46,14 +46,13 @@ class Writer:
         self.constants.append(numpy_helper.from_array(np.asarray(array, dtype=dtype), name))
         return name
 
-    def quant(self, source: str, output: str, kind: Format, *, rounding: str = "FLOOR") -> str:
+    def quant(self, source: str, output: str, kind: Format, *, rank: int = 0, rounding: str = "FLOOR") -> str:
         """Round to the grid of a format, and saturate.
 
         `output = scale * clamp(rounding(source / scale))`: the standard Quant node, with a scale per tensor or per
-        channel, zero point 0 and the whole range of the type.
+        channel, zero point 0 and the whole range of the type. rank: of the value, where it has a scale per channel.
         """
-        rank = 0 if kind.axis is None else kind.axis + 1
-        scale = kind.scales_for(rank).astype(np.float32)
+        scale = kind.scales_for(0 if kind.axis is None else rank).astype(np.float32)
         inputs = [source, self._parameter("scale", scale)]
         inputs += [self._parameter("zero_point", 0.0), self._parameter("bits", kind.type.bits)]
         self.nodes.append(
@@ -73,7 +72,7 @@ class Writer:
     def quantized_constant(self, name: str, integers: npt.ArrayLike, kind: Format) -> str:
         """Integers as the reals they stand for, behind a Quant node that says their type and changes nothing."""
         stored = self.constant(f"{name}_real", kind.dequantize(integers))
-        return self.quant(stored, self.fresh(name), kind, rounding="ROUND")
+        return self.quant(stored, self.fresh(name), kind, rank=np.ndim(integers), rounding="ROUND")
 
     def _parameter(self, role: str, value: npt.ArrayLike) -> str:
         """A constant of a Quant node, shared with all that have the same."""
