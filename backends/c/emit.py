@@ -172,10 +172,22 @@ def _step(program: Program, step: Step, names: Mapping[tuple[str, str], str]) ->
         "text": text,
         "comment": render("comment.c.j2", {"site": site, "kernel": kernel, "bits": _bits}),
         "call": f"{site.function}({', '.join(arguments)});",
+        "macs": site.macs,
+        "flash": kernel.flash,
+        "written": _span(program, program.homes[site.output.name], site.output.bytes)
+        if "at +" in _place(program, site.output)
+        else "-",
+        "scratch": _span(program, step.scratch, kernel.scratch) if kernel.scratch else "-",
         "result": _place(program, site.output),
         "function": site.function,
         "bytes": site.output.bytes,
     }
+
+
+def _span(program: Program, buffer: str, size: int) -> str:
+    """The bytes of the arena that a buffer lies in."""
+    offset = program.memory.offsets[buffer]
+    return f"{offset:,}..{offset + size - 1:,}"
 
 
 def _bits(magnitude: int) -> int:

@@ -14,19 +14,19 @@ from tests.strategies import integer_graphs
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=60, suppress_health_check=SLOW)
+@settings(max_examples=40, suppress_health_check=SLOW)
 @given(graph=integer_graphs())
 def test_graphs_of_any_operations(graph: IntegerGraph) -> None:
     assert_equal(graph)
 
 
-@settings(max_examples=20, suppress_health_check=SLOW)
+@settings(max_examples=12, suppress_health_check=SLOW)
 @given(graph=integer_graphs(["Conv"], most=2))
 def test_convolutions_where_registers_are_many(graph: IntegerGraph) -> None:
     assert_equal(graph, target=replace(HOST, features=("registers",)))
 
 
-@settings(max_examples=30, suppress_health_check=SLOW)
+@settings(max_examples=12, suppress_health_check=SLOW)
 @given(graph=integer_graphs(["Conv", "Linear"], most=2))
 def test_products_whatever_grid_weights_are_on(graph: IntegerGraph) -> None:
     assert_equal(graph)
