@@ -31,7 +31,7 @@ class Recipe:
     weights:      bits, the name of a format in `WEIGHTS`, or `mixed`.
     activations:  bits, or `mixed`. edges: those of the graph's inputs and outputs; by default 8 at least.
     budgets:      limits by the names in allocation/budgets.py, for which mixed bits are chosen and all results checked.
-    max_loss:     of mixed bits, how many points of agreement with the float model they may cost; the cheapest then.
+    max_loss:     of mixed bits, how many points of accuracy they are expected to cost at most; the cheapest then.
     allocation:   bits of single weights and activations, in place of mixed ones.
     sensitivity:  what bits cost the outputs, where that was measured before.
     granularity:  of weight scales: `channel`, `tensor`, or `group=N`, with a multiplier for every N inputs.

@@ -128,8 +128,8 @@ def add_budgets(command: argparse.ArgumentParser) -> None:
         "--max-loss",
         type=points,
         metavar="POINTS",
-        help="with mixed bits: the cheapest that, rounded to nearest, without learning, give at most so many percent "
-        "of the calibration samples another class than the float model does",
+        help="with mixed bits: the cheapest that, rounded to nearest, without learning, are expected to lose so much "
+        "accuracy on the calibration samples, were labels drawn from the float model's own probabilities",
     )
     group.add_argument(
         "--allocation", type=allocation, metavar="FILE.json", help="bits by name, or the manifest of a mixed compile"

@@ -35,11 +35,11 @@ class AllocateBits(Pass):
     section 3.3; Yao et al. 2021, HAWQ-V3, arXiv:2011.10680, section 3.4.)
 
     flash, ram: such as 64KiB. bops, cycles: such as 2G. mean_weight_bits, mean_activation_bits: such as 3.5.
-    max_loss:    how many points of accuracy may be lost. Labels are not at hand, so what is held to it is how many
-                 percent of some calibration samples get another class than the float model gives them: accuracy on
-                 those samples cannot fall by more. Weights and activations are rounded to nearest for that, without
-                 learned rounding, which gives part of it back. The cheapest allocation is looked for along those that
-                 lose least at each cost.
+    max_loss:    how many points of accuracy may be lost. Labels are not at hand, so it is what the float model's own
+                 probabilities expect to be lost on some calibration samples by classes that are given instead of the
+                 most likely ones. Weights and activations are rounded to nearest for that, without learned rounding,
+                 which gives part of it back. The cheapest allocation is looked for along those that lose least at
+                 each cost.
     minimise:    with max_loss, the cost to minimise: flash, ram, bops, cycles, or mean bits; by default flash, or ram
                  where all weights have formats.
     granularity: of the scales that weights will have. group: how many inputs will share a multiplier.
@@ -101,14 +101,14 @@ class AllocateBits(Pass):
         return limits
 
     def _cheapest(self, module: Module, problem: Problem, changes: Changes) -> Solution:
-        """The cheapest allocation that changes the class of few enough samples."""
+        """The cheapest allocation that is expected to lose few enough points."""
         open_weights = any(group.is_weight and not group.settled for group in problem.groups)
         cost = self.minimise or (FLASH if open_weights else RAM)
         classes = Classes(module, self.granularity, self.group)
         found = classes.cheapest(replace(problem, minimise=cost), self.max_loss or 0.0)
         changes.note(
-            f"{100 * found.changed:.1f} % of {classes.samples} calibration samples get another class when rounded to "
-            f"nearest, of {self.max_loss:g} % that may"
+            f"{100 * found.lost:.2g} of {self.max_loss:g} points are expected to be lost when rounded to nearest, on "
+            f"{classes.samples} calibration samples; {100 * found.changed:.1f} % of them get another class"
         )
         return found.solution
 

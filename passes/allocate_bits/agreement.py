@@ -1,4 +1,9 @@
-"""How many samples get another class with an allocation's bits: what can be said of accuracy without labels."""
+"""How much accuracy an allocation's bits are expected to lose: what can be said of it without labels.
+
+The float model's own probabilities stand in for the labels. Were each sample's label drawn from them, a class that is
+given instead of the most likely one would lose the difference of their probabilities: one that was as good as tied
+loses next to nothing, however often rounding tips it over.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +37,10 @@ TRIALS = 9
 
 @dataclass(frozen=True)
 class Found:
-    """A solution, and the part of the samples that get another class with it."""
+    """A solution, the accuracy that it is expected to lose, and the part of the samples that get another class."""
 
     solution: Solution
+    lost: float
     changed: float
 
 
@@ -50,7 +56,9 @@ class Classes:
         self._granularity, self._group = granularity, group
         self._data = module.require_calibration().take(SAMPLES)
         self._scores = _scores(module.graph)
-        self._wanted = self._classes({})
+        scores = self._run({})
+        self._wanted = scores.argmax(axis=1)
+        self._probabilities = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
         self._weights_at: dict[int, Mapping[str, Format]] = {}
         self._activations_at: dict[int, Mapping[str, Format]] = {}
 
@@ -60,20 +68,20 @@ class Classes:
         return len(self._wanted)
 
     def cheapest(self, problem: Problem, points: float) -> Found:
-        """The solution of least cost that changes the class of at most `points` percent of the samples.
+        """The solution of least cost that is expected to lose at most `points` percent of accuracy.
 
-        Of solutions whose predicted loss is bounded, that is, since the loss that goes with so many changes is found
-        by bisection between the least there is and that of the cheapest solution of all.
+        Of solutions whose predicted loss is bounded, that is, since the loss that goes with so many points is found by
+        bisection between the least there is and that of the cheapest solution of all.
         """
         best = self._tried(require_solution(replace(problem, minimise=LOSS)))
-        if best.changed > points / 100:
+        if best.lost > points / 100:
             raise BudgetError(
-                f"{points:g} points cannot be kept by any bits: those that lose least change the class of "
-                f"{100 * best.changed:.1f} % of the calibration samples",
-                fix="Give --max-loss more, or give more calibration samples.",
+                f"{points:g} points cannot be kept by any bits: those that lose least are expected to lose "
+                f"{100 * best.lost:.2g}, when rounded to nearest",
+                fix="Give --max-loss more.",
             )
         worst = self._tried(require_solution(problem))
-        if worst.changed <= points / 100:
+        if worst.lost <= points / 100:
             return worst
         low, high = max(best.solution.loss, 1e-9 * worst.solution.loss), worst.solution.loss
         # The best need not be the cheapest that loses as little.
@@ -82,7 +90,7 @@ class Classes:
             self._module.progress("allocate bits", trial, TRIALS)
             middle = float(np.sqrt(low * high))
             found = self._tried(require_solution(replace(problem, limits={**problem.limits, LOSS: middle})))
-            if found.changed <= points / 100:
+            if found.lost <= points / 100:
                 kept, low = found, middle
             else:
                 high = middle
@@ -90,8 +98,10 @@ class Classes:
         return kept
 
     def _tried(self, solution: Solution) -> Found:
-        formats = self._formats(solution)
-        return Found(solution, float((self._classes(formats) != self._wanted).mean()))
+        given = self._run(self._formats(solution)).argmax(axis=1)
+        each = np.arange(self.samples)
+        lost = self._probabilities[each, self._wanted] - self._probabilities[each, given]
+        return Found(solution, float(lost.mean()), float((given != self._wanted).mean()))
 
     def _formats(self, solution: Solution) -> Mapping[str, Format]:
         """The formats that the solution's bits lead to: those there are, and nearest rounding of the rest."""
@@ -123,10 +133,11 @@ class Classes:
         one.run(trial)
         return trial.plan.formats
 
-    def _classes(self, formats: Mapping[str, Format]) -> npt.NDArray[np.int64]:
+    def _run(self, formats: Mapping[str, Format]) -> npt.NDArray[np.float64]:
+        """The scores of all samples, (n, classes), of the network with its values on the grids of these formats."""
         session = Session(simulated(self._module.graph, formats), [self._scores])
         batches = self._data.batches(fitting_batch(materialised(self._module.graph), BATCH))
-        return np.concatenate([session.run(batch)[self._scores].argmax(axis=1) for batch in batches])
+        return np.concatenate([session.run(batch)[self._scores].astype(np.float64) for batch in batches])
 
 
 def _scores(graph: Graph) -> str:

@@ -124,7 +124,7 @@ def test_either_may_be_mixed_alone(compile_digits: Run, tmp_path: Path, sensitiv
 def test_the_cheapest_within_a_loss(compile_digits: Run, tmp_path: Path, sensitivity: Path) -> None:
     said = compile_digits(*MIXED, "--max-loss", 2, "--sensitivity", sensitivity)
     assert said.code == 0, said.err
-    assert "calibration samples get another class when rounded to nearest, of 2 % that may" in said.out
+    assert "of 2 points are expected to be lost when rounded to nearest" in said.out
     assert manifest(tmp_path)["program"]["minimised"] == "flash"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.special
 
 from bitsmith.backend import Footprint
 from bitsmith.backends.onnxruntime import OnnxRuntimeBackend
@@ -142,25 +144,27 @@ def test_a_backend_that_needs_more_than_was_predicted_is_heard(monkeypatch: pyte
         run("allocate-bits{ram=149,mean_weight_bits=3}")
 
 
-def changed(found: Module) -> float:
-    """The part of the samples that get another class with formats made of the allocation."""
+def lost(found: Module) -> float:
+    """The accuracy that is lost with formats made of the allocation, were labels drawn as the float model says."""
     Pipeline.parse("quantize-weights,quantize-activations{observer=mse}").run(found)
     (output,) = (value.name for value in found.graph.outputs)
     graphs = found.graph, simulated(found.graph, found.plan.formats)
-    wanted, got = (Session(graph, [output]).run({"x": SAMPLES})[output].argmax(axis=1) for graph in graphs)
-    return float((wanted != got).mean())
+    real, rounded = (Session(graph, [output]).run({"x": SAMPLES})[output] for graph in graphs)
+    likely = scipy.special.softmax(real.astype(np.float64), axis=1)
+    pairs = zip(likely, rounded.argmax(axis=1), strict=True)
+    return float(np.mean([row.max() - row[given] for row, given in pairs]))
 
 
-@pytest.mark.parametrize("points", [3.0, 10.0, 30.0])
-def test_the_cheapest_within_a_loss_changes_no_more_classes_than_it_may(points: float) -> None:
+@pytest.mark.parametrize("points", [0.5, 2.0, 10.0])
+def test_the_cheapest_within_a_loss_is_expected_to_lose_no_more(points: float) -> None:
     found = run(f"allocate-bits{{max_loss={points}}}")
-    assert changed(found) <= points / 100
+    assert lost(found) <= points / 100
     assert found.solution is not None
     assert found.solution.minimise == "flash"
 
 
 def test_a_larger_loss_is_cheaper() -> None:
-    costs = [run(f"allocate-bits{{max_loss={points}}}").solution for points in (3.0, 30.0)]
+    costs = [run(f"allocate-bits{{max_loss={points}}}").solution for points in (0.5, 10.0)]
     assert costs[0] is not None
     assert costs[1] is not None
     assert costs[1].costs["flash"] < costs[0].costs["flash"]
@@ -170,7 +174,9 @@ def test_a_loss_that_no_bits_keep_is_told() -> None:
     found = module(samples=SAMPLES)
     sensitivity = sensitivity_of(found.graph, widths=(2,))
     found.sensitivity = sensitivity
-    with pytest.raises(BudgetError, match=r"0\.1 points cannot be kept by any bits: those that lose least change"):
+    with pytest.raises(
+        BudgetError, match=r"0\.1 points cannot be kept by any bits: those that lose least are expected"
+    ):
         Pipeline.parse("allocate-bits{max_loss=0.1}").run(found)
 
 
