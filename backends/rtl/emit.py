@@ -27,7 +27,10 @@ def sources(design: Design) -> dict[str, str]:
     stages = verilog(design.pipeline, CIRCUIT)
     texts = {f"{name}.v": _stripped(text) for name, text in stages.items()}
     texts |= _parts(texts, "verilog/source", ".v")
-    texts |= tables(design)
+    memories = tables(design)
+    if memories:
+        # da4ml's names a file that is not there until it is given another, and its attribute is one that Icarus and yosys do not take.
+        texts |= {**memories, "lookup_table.v": render("lookup_table.v.j2", {})}
     texts["model.v"] = render("model.v.j2", context(design))
     return texts
 
