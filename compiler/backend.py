@@ -89,6 +89,10 @@ class Backend(ABC):
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the artifact's files into an existing folder; returns them, relative to it."""
 
+    def figures(self, graph: IntegerGraph, folder: Path) -> Mapping[str, int]:
+        """What is known of an artifact once it is written into a folder, by names for people to read in the summary."""
+        return {}
+
     @abstractmethod
     def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
         """Run the emitted artifact on one batch of the graph's integer inputs; returns its integer outputs."""

@@ -165,7 +165,8 @@ def _write(
         measured = sqnr(original, integer, real, {name: array[-count:] for name, array in outputs.items()})
     manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured, explained, limits)
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")
-    return {**manifest, "backend_files": files, "files": file_hashes(folder)}
+    known = dict(backend.figures(integer, folder))
+    return {**manifest, "artifact": known, "backend_files": files, "files": file_hashes(folder)}
 
 
 def _require_equal(checks: Sequence[Check]) -> None:

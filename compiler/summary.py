@@ -24,6 +24,8 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     smaller = f", {before / after:.1f} times smaller" if after else ""
     yield "constants", f"{thousands(before)} bytes in float -> {thousands(after)} in packed integers{smaller}"
     yield "work", f"{thousands(manifest['macs'])} multiply-accumulates a sample, {_widest(manifest)}"
+    if manifest["artifact"]:
+        yield "artifact", ", ".join(f"{name}: {thousands(count)}" for name, count in manifest["artifact"].items())
     yield from _budgets(manifest)
     yield from _bits(manifest)
     distance = manifest["distance"]

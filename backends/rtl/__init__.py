@@ -51,6 +51,19 @@ class RtlBackend(Backend):
             (folder / FOLDER / name).write_text(text, encoding="utf-8")
         return [Path(FOLDER) / name for name in texts]
 
+    def figures(self, graph: IntegerGraph, folder: Path) -> dict[str, int]:
+        """What the written circuit takes: estimates of da4ml's, and what is so by construction. No times."""
+        from bitsmith.backends.rtl.design import read
+
+        made = read(graph, folder / FOLDER / CIRCUIT)
+        return {
+            "LUTs, estimated": made.luts,
+            "bits of registers": made.registers,
+            "stages": made.stages,
+            "cycles from input to output": made.latency,
+            "initiation interval": 1,
+        }
+
     def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
         """What da4ml's interpreter makes of a batch of integers, stage by stage of the written circuit."""
         require_installed()

@@ -29,7 +29,7 @@ def sources(design: Design) -> dict[str, str]:
     texts |= _parts(texts, "verilog/source", ".v")
     memories = tables(design)
     if memories:
-        # da4ml's names a file that is not there until it is given another, and its attribute is one that Icarus and yosys do not take.
+        # da4ml's own reads a file that is not there, and has an attribute that neither Icarus nor yosys takes.
         texts |= {**memories, "lookup_table.v": render("lookup_table.v.j2", {})}
     texts["model.v"] = render("model.v.j2", context(design))
     return texts

@@ -14,6 +14,7 @@ import bitsmith
 from bitsmith.backends.rtl.capabilities import Options
 from bitsmith.errors import TargetError
 from bitsmith.legality import check
+from bitsmith.summary import summary
 from bitsmith.target import load_target
 from tests.sketch import Sketch, normal
 
@@ -42,7 +43,11 @@ def test_compile_writes_all_and_runs(model: Path, data: Path, tmp_path: Path) ->
     assert {"model.v", "model_test.v", "circuit.v", "circuit_stage0.v", "Makefile", "circuit.json"} <= names
     assert {"vhdl/model.vhd", "vhdl/circuit.vhd", "vhdl/circuit_stage0.vhd", "vhdl/shift_adder.vhd"} <= names
     assert bitsmith.verify(tmp_path / "out").passed
-    assert artifact.manifest["target"]["name"] == "rtl"
+    known = artifact.manifest["artifact"]
+    assert known["initiation interval"] == 1
+    assert known["cycles from input to output"] == known["stages"] + 1 == len(list(folder.glob("circuit_stage*.v"))) + 1
+    assert known["LUTs, estimated"] > 0
+    assert any(f"stages: {known['stages']}" in line for line in summary(artifact.manifest, tmp_path / "out"))
 
 
 def test_the_same_model_gives_the_same_bytes(model: Path, data: Path, tmp_path: Path) -> None:
