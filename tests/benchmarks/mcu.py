@@ -6,6 +6,7 @@ usage: python -m tests.benchmarks.mcu [--models NAME ...] [--cores TARGET ...] [
 Each model is compiled to an integer graph, written as C for each core, built with that core's compiler and run under
 QEMU, where golden vectors must be met in every element. Instructions are those of one model_run_in. Flash is text and
 data of model.o; RAM is the arena, with input, output and all scratch in it, and the stack below model_run_in's caller.
+Cycles are those of a model of the core, stated in backends/c/machines/cycles.py, with memory that never waits.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Measured:
     def row(self) -> list[str]:
         """A line of the table."""
         if self.outcome is None:
-            return [self.model, self.weights, self.core, "does not fit", *[""] * 7]
+            return [self.model, self.weights, self.core, "does not fit", *[""] * 8]
         assert self.outcome.counts is not None
         assert self.outcome.stack is not None
         counts, sizes, stack = self.outcome.counts, self.outcome.sizes, self.outcome.stack
@@ -78,6 +79,7 @@ class Measured:
             self.weights,
             self.core,
             f"{counts.total:,}",
+            f"{sum(counts.cycles.values()):,}" if counts.cycles else "",
             f"{counts.total / macs:.2f}",
             f"{theirs:,} ({counts.total / theirs:.2f})" if theirs else "",
             f"{sizes.flash:,} ({sizes.flash - constants:,})",
@@ -92,7 +94,8 @@ HEADER = [
     "weights",
     "core",
     "instructions",
-    "per MAC",
+    "cycles, estimated",
+    "instructions per MAC",
     "TFLM + CMSIS-NN int8 (ratio)",
     "flash (of it no constants)",
     "TFLM flash",
@@ -132,8 +135,12 @@ def compiled(name: str, weights: str, effort: str) -> IntegerGraph:
 def profile(counts: Counts) -> str:
     """The functions that take most, as a table."""
     lines = list(counts.functions.items())
-    shown = [[name, f"{count:,}", f"{100 * count / counts.total:.1f} %"] for name, count in lines[:SHOWN]]
-    return markdown(["function", "instructions", "share"], shown)
+    cycles = counts.cycles or {}
+    shown = [
+        [name, f"{count:,}", f"{100 * count / counts.total:.1f} %", f"{cycles[name]:,}" if name in cycles else ""]
+        for name, count in lines[:SHOWN]
+    ]
+    return markdown(["function", "instructions", "share", "cycles, estimated"], shown)
 
 
 def main() -> None:

@@ -17,7 +17,9 @@ FAULT = 70
 """What the program ends with when the core traps."""
 
 LEAST_STACK = 512
-OPTIMIZED = ("-O2", "-g0")
+OPTIMIZED = ("-O2", "-g0", "-ffunction-sections", "-fdata-sections")
+"""Sections of their own let the linker leave out `model_run`, whose arena nothing here uses."""
+
 STRICT = ("-std=c99", "-Wall", "-Wextra")
 LIBRARIES = {"arm": ("--specs=nosys.specs",), "riscv": ("--specs=picolibc.specs",)}
 
@@ -80,7 +82,8 @@ def link(machine: Machine, target: Target, texts: Mapping[str, str], folder: Pat
         if done.returncode:
             raise _refused("does not compile", done.stderr)
     objects = ["startup.o", "runner.o", "model.o"]
-    done = _told(folder, [compiler, *flags, "-nostartfiles", "-T", "link.ld", *objects, "-o", "program.elf"])
+    linked = ["-nostartfiles", "-Wl,--gc-sections", "-T", "link.ld", *objects, "-o", "program.elf"]
+    done = _told(folder, [compiler, *flags, *linked])
     if done.returncode:
         if "overflowed" in done.stderr or "will not fit" in done.stderr:
             raise BudgetError("the model does not fit into its memory", where=f"machine {machine.name}")
@@ -94,6 +97,11 @@ def sizes_of(target: Target, path: Path) -> Sizes:
     done = _told(path.parent, [f"{target.toolchain}size", path.name])
     text, data, bss = (int(number) for number in done.stdout.splitlines()[1].split()[:3])
     return Sizes(text, data, bss)
+
+
+def disassembled(target: Target, path: Path) -> str:
+    """A program as the toolchain's disassembler shows it."""
+    return _told(path.parent, [f"{target.toolchain}objdump", "-d", "--no-show-raw-insn", path.name]).stdout
 
 
 def _symbols(target: Target, path: Path) -> dict[str, tuple[int, int]]:

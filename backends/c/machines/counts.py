@@ -5,13 +5,14 @@ from __future__ import annotations
 import bisect
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from bitsmith.backends.c.emit import render
 from bitsmith.backends.c.machines.build import Image
+from bitsmith.backends.c.machines.cycles import REFILL, parse, run_from, straight
 from bitsmith.backends.c.machines.tools import require_plugin_compiler
 from bitsmith.errors import ArtifactError, InternalError
 
@@ -22,12 +23,11 @@ COUNTED, CALLER = "model_run_in", "measured"
 class Block:
     """Instructions that run one after the other.
 
-    address, bytes: where they lie. instructions: how many. runs: how often all of them ran; left: how often what ran
-    next was not what lies next.
+    address: of the first. instructions: how many. runs: how often all of them ran; left: how often what ran next was
+    not what lies next.
     """
 
     address: int
-    bytes: int
     instructions: int
     runs: int
     left: int
@@ -35,10 +35,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Counts:
-    """What one run of a model executed. functions: instructions by function, most first."""
+    """What one run of a model executed.
+
+    functions: instructions by function, most first. cycles: estimated, by function, for cores that cycles.py knows.
+    """
 
     functions: Mapping[str, int]
     blocks: tuple[Block, ...]
+    cycles: Mapping[str, int] | None = None
 
     @property
     def total(self) -> int:
@@ -48,10 +52,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Counter:
-    """The plugin, and where it writes to."""
+    """The plugin, and where it writes to.
+
+    listing: the program as `objdump -d --no-show-raw-insn` shows it, to estimate cycles from; None not to.
+    """
 
     image: Image
     out: Path
+    listing: str | None = None
 
     def options(self) -> list[str]:
         """What QEMU is to be given. ArtifactError where the plugin cannot be built."""
@@ -67,20 +75,29 @@ class Counter:
             )
         numbers = (map(int, line.split()) for line in self.out.read_text(encoding="utf-8").splitlines())
         blocks = tuple(sorted((Block(*one) for one in numbers), key=lambda block: block.address))
-        return Counts(_by_function(self.image, blocks), blocks)
+        executed = _by_function(self.image, blocks, [block.instructions * block.runs for block in blocks])
+        return Counts(executed, blocks, None if self.listing is None else self._cycles(blocks, self.listing))
+
+    def _cycles(self, blocks: tuple[Block, ...], listing: str) -> dict[str, int]:
+        instructions = parse(listing)
+        taken = []
+        for block in blocks:
+            inside = run_from(instructions, block.address, block.instructions)
+            taken.append(straight(inside) * block.runs + REFILL * block.left)
+        return _by_function(self.image, blocks, taken)
 
 
-def _by_function(image: Image, blocks: tuple[Block, ...]) -> dict[str, int]:
-    """Instructions by function: that which a block begins in."""
+def _by_function(image: Image, blocks: Sequence[Block], costs: Sequence[int]) -> dict[str, int]:
+    """What blocks cost, summed by the function that each begins in; most first."""
     places = sorted((address, name) for name, (address, _) in image.symbols.items())
     starts = [address for address, _ in places]
     summed: dict[str, int] = {}
-    for block in blocks:
+    for block, cost in zip(blocks, costs, strict=True):
         index = bisect.bisect_right(starts, block.address) - 1
         if index < 0:
             raise InternalError(f"counted instructions at {block.address:#x}, before all functions")
         name = places[index][1]
-        summed[name] = summed.get(name, 0) + block.instructions * block.runs
+        summed[name] = summed.get(name, 0) + cost
     return dict(sorted(summed.items(), key=lambda one: -one[1]))
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bitsmith.backends.c.emit import project, sources
-from bitsmith.backends.c.machines.build import FAULT, Image, Sizes, link, support
+from bitsmith.backends.c.machines.build import FAULT, Image, Sizes, disassembled, link, support
 from bitsmith.backends.c.machines.counts import Counter, Counts
-from bitsmith.backends.c.machines.machine import Machine
+from bitsmith.backends.c.machines.machine import Machine, core
 from bitsmith.backends.c.machines.tools import require
 from bitsmith.backends.c.program import Program
 from bitsmith.errors import VerificationError
@@ -20,6 +20,9 @@ from bitsmith.execution.batches import Batch
 from bitsmith.execution.interpreter import run as interpret
 
 SECONDS = 300
+PRICED = ("cortex-m4",)
+"""Cores whose cycles are estimated, see cycles.py."""
+
 MEANINGS = {
     0: "every element is what it must be",
     1: "a golden vector is not met",
@@ -73,7 +76,8 @@ def run_texts(machine: Machine, program: Program, texts: Mapping[str, str], *, c
     with tempfile.TemporaryDirectory(prefix="bitsmith-machine-") as name:
         folder = Path(name)
         image = link(machine, program.target, {**texts, **support(machine, program)}, folder)
-        counter = Counter(image, folder / "counts.txt") if count else None
+        listing = disassembled(program.target, image.path) if count and core(program.target) in PRICED else None
+        counter = Counter(image, folder / "counts.txt", listing) if count else None
         done = _emulate(machine, image, counter)
         if done.returncode:
             return Outcome(machine.name, done.returncode, image.model)

@@ -18,7 +18,7 @@ PACKAGES = {
 }
 """Debian packages by prefix of a toolchain's commands, or by command."""
 
-COMPILED_WITH = ("gcc", "size", "nm")
+COMPILED_WITH = ("gcc", "size", "nm", "objdump")
 
 
 def missing(machine: Machine, target: Target) -> tuple[str, ...]:

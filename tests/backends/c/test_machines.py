@@ -11,6 +11,7 @@ from bitsmith import compile, load
 from bitsmith.backends.c import build, golden
 from bitsmith.backends.c.emit import project, sources
 from bitsmith.backends.c.machines import machine_for, machines, run_program, run_texts, tools
+from bitsmith.backends.c.machines.cycles import parse, run_from, straight
 from bitsmith.backends.c.program import Program
 from bitsmith.errors import ArtifactError, BudgetError
 from bitsmith.execution.batches import vectors
@@ -110,12 +111,9 @@ def test_the_stack_is_measured(name: str, bytes: int) -> None:
 
 def test_what_does_not_fit_is_told() -> None:
     target, machine = machine_of("cortex-m0")
-    graph = linear((9,))
-    program, inputs = build(graph, target), vectors(graph, 1, seed=3)
-    texts = {**sources(program), **project(program, inputs, run(graph, inputs))}
-    texts["model.c"] += "int8_t huge[20000];\n"
+    texts = by_hand("static volatile int8_t huge[20000]; huge[*in] = 1;")
     with pytest.raises(BudgetError, match="does not fit"):
-        run_texts(machine, program, texts)
+        run_texts(machine, nothing(target), texts)
 
 
 def test_missing_tools_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,3 +152,31 @@ def by_hand(body: str, naked: bool = False) -> dict[str, str]:
         "model.c": f'#include "model.h"\n{attributes}void model_run_in({parameters})\n{{\n    {body}\n}}\n',
         "model_test.c": test,
     }
+
+
+@pytest.mark.parametrize(
+    ("listing", "cycles"),
+    [
+        ("10:\tadds\tr0, #1\n12:\tsmlad\tr0, r1, r2, r0", 2),
+        ("10:\tldr\tr0, [r1, #0]\n12:\tldr\tr2, [r1, #4]\n14:\tldrb.w\tr3, [r2], #1", 2 + 1 + 2),
+        ("10:\tstr\tr0, [r1, #0]\n12:\tstrb\tr0, [r1, r2]\n14:\tldrh\tr0, [r1, #2]", 1 + 2 + 1),
+        ("10:\tldmia.w\tr0!, {r4, r5, r6}\n14:\tpush\t{r4, lr}\n16:\tvpush\t{d8-d9}", 4 + 3 + 5),
+        ("10:\tldrd\tr0, r1, [r2]\n14:\tsdiv\tr0, r0, r1\n18:\tvldr\ts0, [r0]", 3 + 12 + 2),
+    ],
+)
+def test_cycles_are_what_the_manual_says(listing: str, cycles: int) -> None:
+    instructions = parse(listing)
+    assert len(instructions) == listing.count("\n") + 1
+    assert straight(instructions) == cycles
+    assert run_from(instructions, instructions[1].address, 1) == [instructions[1]]
+
+
+@pytest.mark.parametrize("loops", [1, 50])
+def test_cycles_of_a_loop(loops: int) -> None:
+    target, machine = machine_of("cortex-m4")
+    body = f"movs r0, #{loops}\\n 1: ldr r1, [sp]\\n subs r0, #1\\n bne 1b\\n bx lr"
+    outcome = run_texts(machine, nothing(target), by_hand(f'__asm__ volatile("{body}");', naked=True), count=True)
+    assert outcome.counts is not None
+    assert outcome.counts.cycles is not None
+    # The return is not followed by anything that is counted, so its refill is not.
+    assert sum(outcome.counts.cycles.values()) == 2 + loops * (2 + 1 + 1) + 2 * (loops - 1)
