@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bitsmith.backends.c.kernels.binary import PortableBinary
 from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, PortableGroupedConv
+from bitsmith.backends.c.kernels.dsp import DspConv, DspDepthwise, DspLinear
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.linear import PortableLinear
 from bitsmith.backends.c.kernels.moves import PortableMove
+from bitsmith.backends.c.kernels.mve import HeliumAdd, HeliumConv, HeliumDepthwise, HeliumLinear
 from bitsmith.backends.c.kernels.planes import TableProducts
 from bitsmith.backends.c.kernels.pooling import PortableAveragePool, PortableMaxPool
 from bitsmith.backends.c.kernels.table import PortableTable
@@ -15,6 +17,13 @@ from bitsmith.errors import InternalError
 __all__ = ["FAMILIES", "Constant", "Kernel", "KernelFamily", "Site", "choose"]
 
 FAMILIES: tuple[KernelFamily, ...] = (
+    HeliumDepthwise(),
+    HeliumConv(),
+    HeliumLinear(),
+    HeliumAdd(),
+    DspDepthwise(),
+    DspConv(),
+    DspLinear(),
     TableProducts(),
     PortableDepthwise(),
     PortableConv(),

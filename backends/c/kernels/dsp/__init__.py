@@ -1,0 +1,9 @@
+"""Kernels for the DSP extension of Armv7E-M (Cortex-M4, Cortex-M7): two 16-bit products an instruction."""
+
+from __future__ import annotations
+
+from bitsmith.backends.c.kernels.dsp.conv import DspConv
+from bitsmith.backends.c.kernels.dsp.depthwise import DspDepthwise
+from bitsmith.backends.c.kernels.dsp.linear import DspLinear
+
+__all__ = ["DspConv", "DspDepthwise", "DspLinear"]

@@ -1,0 +1,180 @@
+"""How weights and inputs are held so that one instruction unpacks four weights.
+
+A 16-bit half of a weight word is the number 256 h + l of two weights h and l. The inputs a_h and a_l that they belong
+to are held as H = a_h - 127 and L = 256 a_l - H, both of which 16 bits hold for any 8-bit inputs. Then
+
+    (256 h + l) H + l L = 256 (h (a_h - 127) + l a_l)
+
+so two multiply-accumulates of word pairs, SMLAD, with one SXTB16 between them that leaves l of 256 h + l, add 256 times
+the four products of a word; the 127 goes into the bias. Sums wrap around in 32 bits without harm as long as 256 times
+the whole one fits, which the static bound of the accumulator proves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.backends.c.kernels.kernel import Site
+from bitsmith.backends.c.kernels.weights import weights
+from bitsmith.ir.formats import IntegerArray
+from bitsmith.ir.integer import Conv, Linear, Requantize
+
+GROUP = 4
+"""Weights of a word."""
+
+UNIT = 8
+"""The accumulator is 2^UNIT times the sum of products."""
+
+OFFSET = 127
+"""What is taken off the inputs of the upper bytes."""
+
+Words = npt.NDArray[np.uint32]
+Wide = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """The requantize step of an accumulator, as `SMMLA` and `SSAT` do it: `ssat((start + (acc * m >> 32)) >> shift)`.
+
+    Rounding down to 2^32 first loses nothing: floor(floor(X / 2^32 + c) / 2^n) = floor(X / 2^32 + c) over 2^n.
+    start: (zero point << shift) + half. lowest, highest: the clamp, where it is not all that 8 bits hold.
+    """
+
+    start: int
+    shift: int
+    lowest: int
+    highest: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether saturating to 8 bits is the whole clamp."""
+        return (self.lowest, self.highest) == (-128, 127)
+
+
+def rescale(rule: Requantize, unit: int) -> Rescale | None:
+    """The step for an accumulator that is 2^unit times the one that the rule is for; None where it has no such form."""
+    shift = rule.shift + unit - 32
+    if not 1 <= shift <= 22 or rule.caps is not None:
+        return None
+    start = (rule.zero_point << shift) + (1 << (shift - 1))
+    return Rescale(start, shift, rule.lowest, rule.highest)
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Rows of weights, biases and multipliers of which no sum passes its limit, and that make the same.
+
+    rows: (outputs, k). bias: with the zero point of the input folded in. multiplier: one a channel.
+    """
+
+    rows: IntegerArray
+    bias: Wide
+    multiplier: Wide
+
+
+def settle(site: Site, rows: IntegerArray, operation: Conv | Linear, unit: int) -> Settled | None:
+    """What an operation multiplies by, with the rows of constant channels cleared; None where a sum is too large.
+
+    A channel that its bias holds at one end of the clamp, whatever the inputs, mostly has scales so small that its bias
+    is huge. It makes the same without any weights, and with the multiplier and a bias of the size that others have.
+    """
+    rule, wide = operation.requantize, rows.astype(np.int64)
+    ends = [wide * (end - site.x.zero_point) for end in (site.ranges[0].lowest, site.ranges[0].highest)]
+    bias = operation.bias.astype(np.int64)
+    low, high = bias + np.minimum(*ends).sum(axis=1), bias + np.maximum(*ends).sum(axis=1)
+    multiplier = np.broadcast_to(rule.multiplier.ravel(), len(rows)).copy()
+    too_large = np.maximum(np.abs(low), np.abs(high)) >= 1 << (31 - unit)
+    made = _requantized(rule, low, multiplier)
+    if np.any(too_large & (made != _requantized(rule, high, multiplier))):
+        return None
+    usual = int(rule.multiplier.max())
+    instead = np.rint(np.ldexp((made - rule.zero_point).astype(np.float64), rule.shift) / usual).astype(np.int64)
+    bias[too_large], multiplier[too_large] = instead[too_large], usual
+    wide[too_large] = 0
+    if np.any(too_large & ((_requantized(rule, bias, multiplier) != made) | (np.abs(bias) >= 1 << (31 - unit)))):
+        return None
+    return Settled(wide, bias - site.x.zero_point * wide.sum(axis=1), multiplier)
+
+
+def _requantized(
+    rule: Requantize, accumulator: npt.NDArray[np.int64], multiplier: npt.NDArray[np.int64]
+) -> IntegerArray:
+    # int32 times int32 and the half fit int64.
+    scaled = (accumulator * multiplier + (1 << (rule.shift - 1))) >> rule.shift
+    clamped: Wide = np.clip(scaled + rule.zero_point, rule.lowest, rule.highest)
+    return clamped
+
+
+def why_not(site: Site, operation: Conv | Linear, unit: int = UNIT) -> str | None:
+    """Why an operation cannot be done on packed halves; None if it can."""
+    rule, weight = operation.requantize, operation.weight
+    if "dsp" not in site.target.features:
+        return "the target has no DSP extension"
+    kinds = (site.x.format.type, site.output.format.type)
+    if any(kind.storage != np.int8 for kind in kinds):
+        return "it is not of signed 8-bit values"
+    stored = weights(weight.reshape(len(weight), -1), operation.weight_format)
+    if stored.bits != 8 or stored.looked_up:
+        return "its weights are packed more tightly, or looked up"
+    if int(weight.min(initial=0)) < -127 or int(weight.max(initial=0)) > 127:
+        return "its weights pass 127"
+    if rescale(rule, unit) is None:
+        return "its requantize step has no form of SMMLA"
+    if rule.multiplier.size not in (1, len(weight)):
+        return "its multipliers are not by channel"
+    if settle(site, weight.reshape(len(weight), -1), operation, unit) is None:
+        return f"its accumulator may pass 2^{31 - unit}"
+    return None
+
+
+def words(rows: IntegerArray) -> tuple[Words, npt.NDArray[np.int64]]:
+    """The weight words of rows (outputs, k), (outputs, groups), and what is to be added to each row's bias.
+
+    A word holds l, h, l, h from its lowest byte on, of four inputs in order.
+    """
+    outputs, length = rows.shape
+    padded = np.zeros((outputs, -(-length // GROUP) * GROUP), np.int64)
+    padded[:, :length] = rows
+    quads = padded.reshape(outputs, -1, 2, 2)
+    halves = (256 * quads[..., 1] + quads[..., 0]) & 0xFFFF
+    return (halves[..., 0] | halves[..., 1] << 16).astype(np.uint32), OFFSET * quads[..., 1].sum(axis=(1, 2))
+
+
+def starts(bias: npt.NDArray[np.int64], extra: npt.NDArray[np.int64], unit: int = UNIT) -> Words:
+    """What accumulators start from, modulo 2^32."""
+    return ((bias + extra) << unit & 0xFFFFFFFF).astype(np.uint32)
+
+
+def stream(settled: Settled, at_once: int) -> Words:
+    """All that the products of `at_once` outputs read, in the order in which it is read, outputs after outputs.
+
+    The first word of each row, the starts, the other words group by group, the multipliers. Rows that are not there
+    are zeros.
+    """
+    packed, extra = words(settled.rows)
+    outputs, groups = packed.shape
+    count = -(-outputs // at_once)
+    parts = np.zeros((count, at_once, groups + 2), np.uint32)
+    flat = parts.reshape(-1, groups + 2)
+    flat[:outputs, 0] = packed[:, 0]
+    flat[:outputs, 1] = starts(settled.bias, extra)
+    flat[:outputs, 2 : groups + 1] = packed[:, 1:]
+    flat[:outputs, groups + 1] = settled.multiplier
+    return np.ascontiguousarray(parts.transpose(0, 2, 1)).reshape(-1)
+
+
+LARGEST_UNROLL = 8
+"""Groups written out in an inner loop."""
+
+
+def unroll(groups: int) -> int:
+    """How many groups an inner loop does in a round, so that rounds and groups left over are few; 0 for no groups."""
+
+    def code(each: int) -> tuple[int, int]:
+        return 2 * (groups // each), each
+
+    fitting = [each for each in range(1, LARGEST_UNROLL + 1) if each <= groups]
+    return min(fitting, key=code) if fitting else 0

@@ -1,0 +1,83 @@
+"""Kernels for the DSP extension, in the plain C that stands for its instructions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bitsmith.execution.batches import vectors
+from bitsmith.ir.integer import Conv, IntegerGraph, Linear
+from bitsmith.target import load_target
+from tests.backends.c.agreement import assert_equal
+from tests.backends.onnxruntime.graphs import conv, linear, one
+
+M4 = load_target("cortex-m4")
+
+
+def strided(space: tuple[int, int], stride: int, **options: int) -> IntegerGraph:
+    """A convolution in steps, with weights from -127 on, as compiled ones are."""
+    graph = conv(space, **options)
+    (operation,) = graph.operations
+    assert isinstance(operation, Conv)
+    usual = replace(operation, strides=(stride, stride), weight=np.maximum(operation.weight, -127))
+    shapes = {name: graph.values[name].shape for name in graph.inputs}
+    return one(usual, shapes, {name: value.format for name, value in graph.values.items()})
+
+
+@pytest.mark.parametrize("space", [(1, 1), (1, 2), (3, 5), (8, 7)])
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_convolutions(space: tuple[int, int], channels: int, kernel: int) -> None:
+    program = assert_equal(strided(space, 1, channels=channels, kernel=kernel), target=M4)
+    assert [step.kernel.family for step in program.steps] == ["dsp conv"]
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_convolutions_in_steps(channels: int) -> None:
+    program = assert_equal(strided((9, 8), 2, channels=channels), target=M4)
+    assert [step.kernel.family for step in program.steps] == ["dsp conv"]
+
+
+@pytest.mark.parametrize("space", [(1, 1), (2, 3), (5, 4), (7, 9), (4, 16)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_convolutions(space: tuple[int, int], stride: int) -> None:
+    program = assert_equal(strided(space, stride, channels=6, groups=6), target=M4)
+    assert [step.kernel.family for step in program.steps] == ["dsp depthwise"]
+
+
+@pytest.mark.parametrize("inputs", [3, 4, 7, 41])
+@pytest.mark.parametrize("outputs", [1, 4, 10])
+def test_linear_layers(inputs: int, outputs: int) -> None:
+    program = assert_equal(linear((inputs,), outputs), target=M4)
+    assert [step.kernel.family for step in program.steps] == ["dsp linear"]
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(-20, 127), (-128, 90), (13, 60)])
+def test_clamps_inside_the_grid(lowest: int, highest: int) -> None:
+    for graph in (strided((5, 4), 1), strided((5, 4), 2, channels=6, groups=6)):
+        (operation,) = graph.operations
+        assert isinstance(operation, Conv)
+        rule = replace(operation.requantize, lowest=lowest, highest=highest)
+        assert_equal(replace(graph, operations=(replace(operation, requantize=rule),)), target=M4)
+
+
+@pytest.mark.parametrize("bias", [-(1 << 30), 1 << 30])
+def test_a_channel_that_its_bias_holds_at_one_end_keeps_its_kernel(bias: int) -> None:
+    graph = linear((16,))
+    (operation,) = graph.operations
+    assert isinstance(operation, Linear)
+    held = replace(operation, bias=np.where(np.arange(5) == 2, bias, operation.bias))
+    graph = replace(graph, operations=(held,))
+    program = assert_equal(graph, vectors(graph, 40, seed=1), target=M4)
+    assert [step.kernel.family for step in program.steps] == ["dsp linear"]
+
+
+def test_sums_that_pass_23_bits_are_left_to_plain_c() -> None:
+    graph = linear((600,))
+    (operation,) = graph.operations
+    assert isinstance(operation, Linear)
+    loud = replace(operation, weight=np.full_like(operation.weight, 127))
+    program = assert_equal(replace(graph, operations=(loud,)), target=M4)
+    assert [step.kernel.family for step in program.steps] == ["linear"]
