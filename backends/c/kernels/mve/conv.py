@@ -1,0 +1,68 @@
+"""Convolution of one group on vectors of inputs: three pixels times two channels at a time."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bitsmith.backends.c.kernels.conv import window_of
+from bitsmith.backends.c.kernels.dsp.packed import rescale
+from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.mve.products import HELPERS, UNIT, refusal, settled, steps
+from bitsmith.backends.c.kernels.window import gap
+from bitsmith.ir.integer import Conv
+
+PIXELS, OUTPUTS = 3, 2
+"""Of a tile: sums lie in even registers, of which the loop counter leaves seven."""
+
+
+class HeliumConv(KernelFamily):
+    """Columns of three pixels times two rows of weights: 12 instructions for 96 products.
+
+    Rows lie in flash as they are, of any length: loops are predicated on what is left.
+    """
+
+    name: ClassVar[str] = "helium conv"
+
+    def refusal(self, site: Site) -> str | None:
+        operation = site.operation
+        if not isinstance(operation, Conv):
+            return "it is no convolution"
+        if operation.groups != 1:
+            return "it has groups"
+        if len(operation.weight) % OUTPUTS:
+            return "it makes an odd number of channels"
+        if PIXELS * len(operation.weight) >= 4096 or operation.weight[0].size >= 1 << 16:
+            return "it has more channels than a store reaches, or longer rows than a constant counts"
+        return refusal(site, operation)
+
+    def kernel(self, site: Site) -> Kernel:
+        operation = site.operation
+        assert isinstance(operation, Conv)
+        over, products = window_of(site, operation), settled(site, operation)
+        outputs, length = products.rows.shape
+        pixels = over.output[0] * over.output[1]
+        left = pixels % PIXELS
+        tail = PIXELS * outputs if left else 0
+        return Kernel(
+            self.name,
+            "mve/conv.c.j2",
+            context={
+                "over": over,
+                "channels": site.x.shape[-1],
+                "outputs": outputs,
+                "length": length,
+                "tiles": pixels // PIXELS,
+                "left": left,
+                "tail": tail,
+                "direct": over.is_pointwise,
+                "rescale": rescale(operation.requantize, UNIT),
+            },
+            constants=(
+                Constant("weight", "int8_t", products.rows, f"({outputs}, {length})"),
+                steps(products, OUTPUTS),
+            ),
+            helpers=HELPERS,
+            scratch=PIXELS * length + tail,
+            gaps={0: gap(site, over.first_reads(), buffered=True, block=PIXELS)},
+            note="on vectors of 16 inputs",
+        )
