@@ -12,6 +12,7 @@ from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.mve.products import HELPERS, UNIT, refusal, settled
 from bitsmith.backends.c.kernels.window import Window
+from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import Conv
 
 LANES = 16
@@ -82,7 +83,7 @@ class HeliumDepthwise(KernelFamily):
         )
 
 
-def grouped(rows: npt.NDArray[np.int64], magnitude: int) -> list[list[int]]:
+def grouped(rows: IntegerArray, magnitude: int) -> list[list[int]]:
     """Taps in groups, whose sums of products with inputs up to `magnitude` fit 16 bits: first fit, largest first.
 
     rows: weights, (channels, taps).
@@ -107,7 +108,7 @@ def _stays_behind(over: Window) -> bool:
     return bool(((rows + 1) * over.output[1] <= copied * over.size[1])[copied < over.size[0]].all())
 
 
-def _by_lanes(values: npt.NDArray[np.int64], blocks: int) -> npt.NDArray[np.int64]:
+def _by_lanes(values: IntegerArray, blocks: int) -> npt.NDArray[np.int64]:
     """(n, channels) as (n, blocks, 16), filled up with 0."""
     padded = np.zeros((len(values), blocks * LANES), np.int64)
     padded[:, : values.shape[1]] = values
