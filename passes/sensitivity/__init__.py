@@ -70,6 +70,12 @@ class MeasureSensitivity(Pass):
     A part's loss is how far the outputs move, in nats, when it alone is rounded and all else is as in float. Those of
     a whole allocation are expected to add up. What was given, or measured before, is kept.
 
+    The default ranks best what compiles with learned rounding really lose. Over 50 random allocations each of DS-CNN,
+    MobileNetV2 and ResNet-20, Spearman's correlation with decibels at the outputs is 0.96, 0.96 and 0.96; that of
+    `direct` with plain probabilities, as it was published, 0.86, 0.82 and 0.76, of `second-order` 0.87, 0.90 and 0.87,
+    and of the mere number of bits 0.91, 0.93 and 0.91. `reconstruction` comes close (0.94, 0.96 and 0.95) in three
+    quarters of the time; pairs add nothing (tests/benchmarks/predictors.md).
+
     method:      direct: weights rounded to the nearest, each run through the network (Cai et al. 2020, ZeroQ,
                  arXiv:2001.00281, equation 2).
                  learned: the same with weights as learned rounding leaves them, which is what will ship.
