@@ -66,6 +66,7 @@ bench: $(VENV)/.installed-test ## Run the benchmarks: hours, and the machine to 
 	$(BIN)/python -m tests.benchmarks.accuracy --write build/accuracy.md
 	$(BIN)/python -m tests.benchmarks.equality
 	$(BIN)/python -m tests.benchmarks.data_free
+	$(BIN)/python -m tests.benchmarks.predictors --write build/predictors.md
 	$(BIN)/python -m tests.benchmarks.against_onnxruntime
 	$(BIN)/python -m tests.benchmarks.calibration_memory
 	$(BIN)/python -m tests.benchmarks.calibration_speed
