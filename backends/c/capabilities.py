@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from bitsmith.backend import Refusal
+from bitsmith.backends.c.kernels import FAMILIES
+from bitsmith.backends.c.kernels.preferences import OPTION, Preferences
+from bitsmith.registry import suggest
 from bitsmith.target import Target
 
 FEATURES = frozenset(("dsp", "mve", "no-multiply", "registers"))
@@ -12,8 +15,20 @@ FEATURES = frozenset(("dsp", "mve", "no-multiply", "registers"))
 def refusals(target: Target) -> list[Refusal]:
     """What in a target no kernel knows."""
     where = f"target {target.name}"
-    unknown = [one for one in target.features if one not in FEATURES]
-    return [
+    families = [family.name for family in FAMILIES]
+    features = [
         Refusal(where, f"no kernel knows of the feature {one}", f"Known: {', '.join(sorted(FEATURES))}.")
-        for one in unknown
+        for one in target.features
+        if one not in FEATURES
     ]
+    options = [
+        Refusal(where, f"the C backend has no option {one}", f"It has one: {OPTION}.")
+        for one in target.options
+        if one != OPTION
+    ]
+    kernels = [
+        Refusal(where, f"there is no kernel {one}", suggest(one, families))
+        for one in Preferences.of(target).families()
+        if one not in families
+    ]
+    return features + options + kernels

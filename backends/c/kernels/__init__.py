@@ -11,8 +11,9 @@ from bitsmith.backends.c.kernels.moves import PortableMove
 from bitsmith.backends.c.kernels.mve import HeliumAdd, HeliumConv, HeliumDepthwise, HeliumLinear
 from bitsmith.backends.c.kernels.planes import TableProducts
 from bitsmith.backends.c.kernels.pooling import PortableAveragePool, PortableMaxPool
+from bitsmith.backends.c.kernels.preferences import Preferences
 from bitsmith.backends.c.kernels.table import PortableTable
-from bitsmith.errors import InternalError
+from bitsmith.errors import InternalError, UnsupportedError
 
 __all__ = ["FAMILIES", "Constant", "Kernel", "KernelFamily", "Site", "choose"]
 
@@ -39,8 +40,23 @@ FAMILIES: tuple[KernelFamily, ...] = (
 
 
 def choose(site: Site) -> Kernel:
-    """The kernel for a site."""
-    for family in FAMILIES:
+    """The kernel for a site: of the family that the target demands or prefers, or else of the first that can serve.
+
+    Raises UnsupportedError where a family that is demanded for the operation cannot serve.
+    """
+    preferences = Preferences.of(site.target)
+    demanded = preferences.demanded(site.operation.name)
+    if demanded is not None:
+        family = next(one for one in FAMILIES if one.name == demanded)
+        reason = family.refusal(site)
+        if reason is not None:
+            raise UnsupportedError(
+                f"the kernel {demanded} that target {site.target.name} asks for cannot serve: {reason}",
+                where=f"{site.operation.kind} {site.operation.name}",
+                fix="Leave it out of the option `kernels`.",
+            )
+        return family.kernel(site)
+    for family in sorted(FAMILIES, key=lambda one: one.name not in preferences.first):
         if family.refusal(site) is None:
             return family.kernel(site)
     raise InternalError(f"no kernel of the C backend does a {site.operation.kind}", where=site.operation.name)

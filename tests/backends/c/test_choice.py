@@ -1,0 +1,67 @@
+"""Which kernel is taken, and what a target can say about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bitsmith.backends.c import build
+from bitsmith.backends.c.capabilities import refusals
+from bitsmith.backends.c.kernels import FAMILIES
+from bitsmith.errors import UnsupportedError
+from bitsmith.target import Target, load_target
+from tests.backends.c.agreement import HOST, assert_equal
+from tests.backends.onnxruntime.graphs import conv
+
+GRAPH = conv((5, 4), channels=8)
+WITHOUT = replace(HOST, features=("no-multiply",))
+
+
+def family(target: Target) -> str:
+    (step,) = build(GRAPH, target).steps
+    return step.kernel.family
+
+
+def test_features_decide() -> None:
+    assert family(HOST) == "conv"
+    assert family(WITHOUT) == "tables"
+
+
+@pytest.mark.parametrize("kernels", ["grouped conv", "conv=grouped conv", "grouped conv, linear"])
+def test_a_target_can_ask_for_another(kernels: str) -> None:
+    target = replace(HOST, options={"kernels": kernels})
+    assert family(target) == "grouped conv"
+    assert_equal(GRAPH, target=target)
+
+
+def test_what_is_preferred_gives_way_where_it_cannot_serve() -> None:
+    assert family(replace(HOST, options={"kernels": "depthwise"})) == "conv"
+
+
+def test_what_is_demanded_and_cannot_serve_is_an_error() -> None:
+    with pytest.raises(UnsupportedError, match="cannot serve: its outputs read several channels"):
+        build(GRAPH, replace(HOST, options={"kernels": "conv=depthwise"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"features": ("neon",)}, "no kernel knows of the feature neon"),
+        ({"options": {"kernel": "conv"}}, "the C backend has no option kernel"),
+        ({"options": {"kernels": "cony"}}, "there is no kernel cony. Did you mean conv?"),
+    ],
+)
+def test_what_no_kernel_knows_is_refused(changes: dict[str, object], reason: str) -> None:
+    (found,) = refusals(replace(HOST, **changes))  # type: ignore[arg-type]
+    assert reason in str(found)
+
+
+@pytest.mark.parametrize("name", ["host", "cortex-m0", "cortex-m4", "cortex-m55", "rv32imac", "rv32e"])
+def test_our_own_targets_are_fine(name: str) -> None:
+    assert refusals(load_target(name)) == []
+
+
+def test_families_have_names_of_their_own() -> None:
+    names = [one.name for one in FAMILIES]
+    assert len(set(names)) == len(names)
