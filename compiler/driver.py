@@ -110,7 +110,8 @@ def compile(
     with replacing(Path(out)) as folder:
         original = graph.copy()
         pipeline.run(module, callbacks)
-        require_within(costs_of_integers(module.require_integer(), chosen, backend_of(chosen)), limits)
+        if limits:
+            require_within(costs_of_integers(module.require_integer(), chosen, backend_of(chosen)), limits)
         explained = None if explainer is None else explainer.finish(module)
         manifest = _write(folder, original, module, model, pipeline, recorder.records, explained, limits)
         write_manifest(folder, manifest)
