@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from da4ml.trace import FixedVariable
 
-from bitsmith.backends.rtl.rescale import Staircase, cheapest
+from bitsmith.backends.rtl.rescale import Rescale, Staircase, cheapest
 from bitsmith.backends.rtl.variables import Variables, constant
 from bitsmith.ir.integer import Operation, Requantize
 
@@ -32,16 +32,25 @@ def _one(
     rescale = cheapest(wanted, f"{operation.kind} {operation.name}")
     if rescale is None:
         return constant(min(max(wanted.level(reach[0]), rule.lowest), highest), total)
-    scaled = total * rescale.multiplier + (offset * rescale.multiplier + rescale.offset)
-    return clamp(floor_shift(scaled, rescale.shift), rule.lowest, highest)
+    if wanted.level(reach[0]) >= rule.lowest and wanted.level(reach[1]) <= highest:
+        return rescaled(total, offset, rescale, 0)
+    return saturated(rescaled(total, offset, rescale, rule.lowest), highest - rule.lowest) + rule.lowest
 
 
-def floor_shift(number: FixedVariable, shift: int) -> FixedVariable:
-    """`number >> shift`: bits are dropped, nothing is added."""
-    shifted = number * 2.0**-shift
+def rescaled(total: FixedVariable, offset: int, rescale: Rescale, less: int) -> FixedVariable:
+    """`((total + offset) * multiplier + its offset >> shift) - less`, all constants in one adder."""
+    constant = offset * rescale.multiplier + rescale.offset - (less << rescale.shift)
+    shifted = (total * rescale.multiplier + constant) * 2.0**-rescale.shift
     return shifted.quantize(*shifted.kif[:2], 0) if shifted.step < 1 else shifted
 
 
-def clamp(number: FixedVariable, lowest: int, highest: int) -> FixedVariable:
-    """The nearest integer from `lowest` to `highest`."""
-    return number.max_of(lowest).min_of(highest)
+def saturated(number: FixedVariable, highest: int) -> FixedVariable:
+    """The nearest integer from 0 to `highest`.
+
+    It is compared with `highest + 1`, which mostly is a power of two: then only the bits above are.
+    """
+    number = number.relu()
+    if number.high <= highest:
+        return number
+    within = number.quantize(0, highest.bit_length(), 0)
+    return (number - (highest + 1)).msb_mux(within, constant(highest, number), (0, highest, 1), zt_sensitive=False)
