@@ -6,6 +6,7 @@ to try them: model_test.c with golden vectors, a Makefile and a CMakeLists.txt.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from bitsmith.backend import Arrays, Backend, Footprint, Refusal, Trial
 from bitsmith.backends.c.capabilities import refusals
 from bitsmith.backends.c.emit import project, sources
-from bitsmith.backends.c.machines import machine_for, missing, packages, run_texts
+from bitsmith.backends.c.machines import costs, machine_for, missing, packages, run_texts
 from bitsmith.backends.c.program import Program, build
 from bitsmith.backends.c.verify import run_sources, trace
 from bitsmith.errors import ArtifactError, BudgetError
@@ -23,6 +24,7 @@ from bitsmith.execution.batches import Batch, vectors
 from bitsmith.execution.interpreter import run
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
+from bitsmith.progress import Progress
 from bitsmith.target import Target
 
 __all__ = ["CBackend", "Program", "build", "sources"]
@@ -50,6 +52,10 @@ class CBackend(Backend):
             program.memory.total,
             {name: program.memory.needed[position] for position, name in enumerate(names)},
         )
+
+    def measure(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
+        """Cycles by widths, of convolutions run on an emulated machine with the target's core."""
+        return costs.measure(target, progress)
 
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the sources, a test of them and how to build both into `folder/c`."""

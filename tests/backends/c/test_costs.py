@@ -1,0 +1,52 @@
+"""`bitsmith targets --measure`: what a multiply-accumulate costs, from running kernels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bitsmith.backends.c import CBackend
+from bitsmith.backends.c.machines.costs import convolution
+from bitsmith.execution.batches import vectors
+from bitsmith.ir.validate import validate
+from bitsmith.progress import silent
+from bitsmith.target import load_target
+from tests.backends.c.agreement import assert_equal
+from tests.backends.c.needs import machine_of
+
+
+@pytest.mark.parametrize("weight_bits", [2, 4, 8])
+@pytest.mark.parametrize("activation_bits", [8, 16])
+def test_what_is_measured_is_a_valid_convolution(weight_bits: int, activation_bits: int) -> None:
+    graph = convolution(weight_bits, activation_bits)
+    validate(graph)
+    assert_equal(graph, vectors(graph, 1, seed=0))
+
+
+def test_every_pair_of_widths_has_a_cost() -> None:
+    target, _ = machine_of("cortex-m4")
+    few = replace(target, weight_bits=(8, 4), activation_bits=(8, 5, 16, 12))
+    told: list[tuple[int, int]] = []
+    found = CBackend().measure(few, lambda task, done, total: told.append((done, total)))
+    assert found is not None
+    assert list(found) == ["8x8", "8x5", "8x16", "8x12", "4x8", "4x5", "4x16", "4x12"]
+    assert found["8x5"] == found["8x8"]
+    assert found["4x12"] == found["4x16"]
+    # Never fewer cycles than half a one, for an instruction multiplies twice at most.
+    assert all(0.5 < cost < 10 for cost in found.values())
+    assert told == [(done, 4) for done in range(5)]
+
+
+def test_a_core_without_simd_pays_more() -> None:
+    costs = []
+    for name in ("cortex-m4", "cortex-m3"):
+        target, _ = machine_of(name)
+        found = CBackend().measure(replace(target, weight_bits=(8,), activation_bits=(8,)), silent)
+        assert found is not None
+        costs.append(found["8x8"])
+    assert costs[0] < costs[1]
+
+
+def test_this_machine_is_not_measured() -> None:
+    assert CBackend().measure(load_target("host"), silent) is None
