@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +20,21 @@ from bitsmith.ir.bounds import Bounds, bounds
 from bitsmith.ir.integer import IntegerGraph, Operation
 from bitsmith.target import Target
 
-TAKEN = """
-auto break case char const continue default do double else enum extern float for goto if inline int long register
-restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main
-model_run model_run_in model_trace requantize requantize_wide requantize_by_adding requantize_wide_by_adding round_shift
-round_shift_wide sums_of_four memcpy memset memmove
-"""
-"""Words that no generated name may be."""
+HELPERS = re.compile(r"^\s*(?:static|KERNEL)\b[^;={}]*?\b(\w+)\(", re.MULTILINE)
+"""A function that a template defines under a name of its own."""
+
+
+@cache
+def taken() -> frozenset[str]:
+    """Names with an underscore that no generated function may have: those of the model's interface and of helpers."""
+    folder = files("bitsmith.templates") / "c"
+    found = {"model_run", "model_run_in", "model_trace", "size_t"}
+    found.update(f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64))
+    for place in (folder, folder / "dsp", folder / "mve"):
+        for entry in place.iterdir():
+            if entry.name.endswith(".c.j2"):
+                found.update(HELPERS.findall(entry.read_text(encoding="utf-8")))
+    return frozenset(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,20 +91,28 @@ def build(graph: IntegerGraph, target: Target) -> Program:
     return Program(laid, target, tensors, steps, makers, homes, _memory(laid, tensors, steps, homes))
 
 
-def identifiers(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """C identifiers of the given names, each its own and none of `taken`."""
+def identifiers(names: Iterable[str], used: Iterable[str] = ()) -> dict[str, str]:
+    """C identifiers of the given names, each its own and none of `used`.
+
+    Each has an underscore, and not at its end: so none is a keyword, a parameter or a function that C compilers know.
+    """
     chosen: dict[str, str] = {}
-    used = {*TAKEN.split(), *taken}
+    reserved = {*taken(), *used}
     for name in names:
-        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()[:48] or "operation"
-        plain = f"op_{plain}" if plain[0].isdigit() else plain
+        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()[:48].rstrip("_") or "operation"
+        plain = f"op_{plain}" if plain[0].isdigit() or "_" not in plain else plain
         count, candidate = 1, plain
-        while candidate in used:
+        while candidate in reserved or any(_is_part(candidate, one) or _is_part(one, candidate) for one in reserved):
             count += 1
             candidate = f"{plain}_{count}"
         chosen[name] = candidate
-        used.add(candidate)
+        reserved.add(candidate)
     return chosen
+
+
+def _is_part(name: str, whole: str) -> bool:
+    """Whether a name is what a part of a function might be called: `conv_1_pair` of `conv_1`."""
+    return name.startswith(f"{whole}_") and name[len(whole) + 1 :].isalpha()
 
 
 def _homes(graph: IntegerGraph, tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bitsmith.backend import Arrays
 from bitsmith.backends.c import host
-from bitsmith.backends.c.emit import render
+from bitsmith.backends.c.emit import plain, render
 from bitsmith.backends.c.program import Program
 
 Results = dict[str, npt.NDArray[np.generic]]
@@ -54,7 +54,7 @@ def trace(program: Program, texts: Mapping[str, str], inputs: Arrays) -> Results
 def _told(program: Program, texts: Mapping[str, str], inputs: Arrays, *defines: str) -> bytes:
     graph = program.graph
     context: dict[str, Any] = {
-        "name": graph.name,
+        "name": plain(graph.name),
         "inputs": [program.tensors[name] for name in graph.inputs],
         "outputs": [program.tensors[name] for name in graph.outputs],
     }
