@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitsmith.backends.c import CBackend, build
+from bitsmith.backends.c import CBackend, build, host
+from bitsmith.errors import ArtifactError, VerificationError
 from bitsmith.execution.batches import vectors
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.target import Target, load_target
@@ -116,3 +117,20 @@ def test_the_backend_runs_what_it_wrote(graph: IntegerGraph, tmp_path: Path) -> 
     assert seen is not None
     for name in graph.outputs:
         np.testing.assert_array_equal(made[name], seen[name])
+
+
+def test_without_a_compiler_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = GRAPHS["linear"]
+    CBackend().emit(graph, load_target("host"), tmp_path)
+    monkeypatch.setattr(host, "host_compiler", lambda: None)
+    with pytest.raises(ArtifactError, match="Install gcc, or set CC"):
+        CBackend().run(graph, tmp_path, vectors(graph, 2, seed=0))
+
+
+def test_c_that_writes_beyond_its_memory_is_caught(tmp_path: Path) -> None:
+    graph = GRAPHS["linear"]
+    CBackend().emit(graph, load_target("host"), tmp_path)
+    path = tmp_path / "c" / "model.c"
+    path.write_text(path.read_text().replace("y[o] =", "y[o + 8] ="))
+    with pytest.raises(VerificationError, match="stopped"):
+        CBackend().run(graph, tmp_path, vectors(graph, 2, seed=0))
