@@ -1,8 +1,8 @@
 """hls4ml: a project for Vitis, Vivado, Quartus or Catapult, whose C simulation equals the integer graph.
 
 `hls4ml/` is the project: firmware, weights, a test bench with vectors, and the vendor tool's script. Beside it,
-`model.qonnx.onnx` is what it was converted from. Nothing is written that hls4ml is known to get wrong, and what is
-written is compiled with g++ and held to the integer graph before it is handed out.
+`model.qonnx.onnx` is what it was converted from, channels last. Nothing is written that hls4ml is known to get wrong,
+and what is written is compiled with g++ and held to the integer graph before it is handed out.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from bitsmith.backend import Arrays, Backend, Refusal
 from bitsmith.backends.hls4ml.capabilities import refusals, require_exact
+from bitsmith.backends.hls4ml.layout import ChannelsLast
 from bitsmith.backends.hls4ml.options import options_of
 from bitsmith.backends.hls4ml.project import write_project, write_vectors
 from bitsmith.backends.hls4ml.simulate import simulate
-from bitsmith.backends.qonnx import FILE, build_model
+from bitsmith.backends.qonnx import FILE
 from bitsmith.execution.batches import vectors
 from bitsmith.execution.interpreter import run
 from bitsmith.ir.graph import Graph
@@ -43,7 +44,7 @@ class Hls4mlBackend(Backend):
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the project, with vectors for its test bench."""
         require_exact(graph)
-        model = build_model(graph)
+        model = ChannelsLast(graph).model()
         (folder / FILE).write_bytes(model.SerializeToString(deterministic=True))
         project = folder / FOLDER
         project.mkdir()
@@ -52,7 +53,7 @@ class Hls4mlBackend(Backend):
         write_vectors(
             graph,
             project,
-            [("tb_input_features.dat", inputs), ("tb_output_predictions.dat", dict(run(graph, inputs)))],
+            [("tb_input_features.dat", inputs), ("tb_output_predictions.dat", run(graph, inputs))],
         )
         return sorted(path.relative_to(folder) for path in [folder / FILE, *project.rglob("*")] if path.is_file())
 

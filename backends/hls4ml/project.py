@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +17,73 @@ import numpy as np
 import onnx
 
 from bitsmith.backends.hls4ml.options import Options
+from bitsmith.backends.qonnx.tables import closed_form
 from bitsmith.backends.qonnx.verify import INSTALL
 from bitsmith.errors import TargetError, UnsupportedError
 from bitsmith.ir.formats import Format
-from bitsmith.ir.integer import IntegerGraph
+from bitsmith.ir.integer import IntegerGraph, Table
 
 PROJECT = "bitsmith_model"
 GENERATED = ("hls4ml_config.yml",)
 """Files that hold paths and pickled objects; another in their place says what matters."""
 
-UNUSED = "fixed<16,6>"
-"""hls4ml asks for a default; `require_settled` sees that no layer has it."""
+INTERFACE = "interface.json"
+"""Inputs and outputs in the order of the top function's arguments, with names, shapes and types."""
+
+SETTLED = frozenset(
+    (
+        "Activation",
+        "ApplyAlpha",
+        "BatchNormalization",
+        "Clone",
+        "Concatenate",
+        "Constant",
+        "Conv1D",
+        "Conv2D",
+        "Dense",
+        "DepthwiseConv1D",
+        "DepthwiseConv2D",
+        "Input",
+        "Merge",
+        "PointwiseConv1D",
+        "PointwiseConv2D",
+        "Pooling2D",
+        "Repack",
+        "Reshape",
+    )
+)
+"""Layers whose types hls4ml derives from those of their inputs, wide enough, or takes from a Quant node."""
+
+DEFAULTED = "ParametrizedActivation"
+"""Layers that get hls4ml's default type, which wraps around silently where it is too narrow."""
 
 
 def write_project(graph: IntegerGraph, model: onnx.ModelProto, options: Options, folder: Path) -> None:
-    """Convert `model`, the QONNX of `graph`, and write hls4ml's project into an empty folder.
+    """Convert `model`, the QONNX of `graph` with channels last, and write hls4ml's project into an empty folder.
 
     Raises UnsupportedError where hls4ml stops, or settles on a type that cannot hold what the graph computes.
     """
     with tempfile.TemporaryDirectory() as scratch, _quiet():
-        converted = _convert(graph, model, options, Path(scratch) / "project")
+        converted, order = _convert(graph, model, options, Path(scratch) / "project")
+        for layer in converted.get_layers():
+            if layer.class_name not in SETTLED and layer.class_name != DEFAULTED:
+                raise UnsupportedError(f"hls4ml makes a {layer.class_name} of it", where=f"{graph.name}, {layer.name}")
         converted.write()
         stamp = str(converted.config.get_config_value("Stamp"))
         for name in GENERATED:
             (Path(scratch) / "project" / name).unlink(missing_ok=True)
         shutil.copytree(Path(scratch) / "project", folder, dirs_exist_ok=True)
+    sides = {"inputs": graph.inputs, "outputs": [graph.outputs[index] for index in order]}
+    described = {side: [_described(graph, name) for name in names] for side, names in sides.items()}
+    (folder / INTERFACE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     _stamp(folder, stamp, hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[: len(stamp)])
 
 
-def _convert(graph: IntegerGraph, model: onnx.ModelProto, options: Options, folder: Path) -> Any:
+def _convert(graph: IntegerGraph, model: onnx.ModelProto, options: Options, folder: Path) -> tuple[Any, list[int]]:
+    """hls4ml's model, and which of the graph's outputs each of its own is."""
     try:
         import hls4ml
         from qonnx.core.modelwrapper import ModelWrapper
-        from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
         from qonnx.util.cleanup import cleanup_model
     except ImportError as fault:
         raise TargetError(
@@ -56,20 +91,20 @@ def _convert(graph: IntegerGraph, model: onnx.ModelProto, options: Options, fold
         ) from fault
     try:
         wrapper = cleanup_model(ModelWrapper(model))
-        if any(len(graph.values[name].shape) > 1 for name in graph.inputs):
-            wrapper = wrapper.transform(ConvertToChannelsLastAndClean(make_input_channels_last=True))
-            wrapper = cleanup_model(wrapper)
         config = hls4ml.utils.config.config_from_onnx_model(
-            wrapper, granularity="name", backend=options.tool, default_precision=UNUSED
+            wrapper, granularity="name", backend=options.tool, default_precision=default_type(graph)
         )
         config["Model"] |= {"ReuseFactor": options.reuse_factor, "Strategy": options.strategy.capitalize()}
-        for name, layer in config["LayerName"].items():
+        for layer in config["LayerName"].values():
             layer |= {"ReuseFactor": options.reuse_factor, "Strategy": options.strategy.capitalize()}
-            del name
         for given, name in zip(wrapper.graph.input, graph.inputs, strict=True):
             config["LayerName"][given.name]["Precision"] = {"result": fixed(graph.values[name].format)}
         part = {"part": options.part} if options.part else {}
-        return hls4ml.converters.convert_from_onnx_model(
+        # hls4ml orders outputs by the nodes that make them, whatever their order in the model.
+        given_outputs = [output.name for output in wrapper.graph.output]
+        made = [node.output[0] for node in wrapper.graph.node]
+        order = [given_outputs.index(name) for name in made if name in given_outputs]
+        converted = hls4ml.converters.convert_from_onnx_model(
             wrapper,
             output_dir=str(folder),
             project_name=PROJECT,
@@ -79,6 +114,7 @@ def _convert(graph: IntegerGraph, model: onnx.ModelProto, options: Options, fold
             hls_config=config,
             **part,
         )
+        return converted, order
     except Exception as fault:
         raise UnsupportedError(
             f"hls4ml cannot convert it ({type(fault).__name__}: {fault})",
@@ -93,7 +129,26 @@ def fixed(kind: Format) -> str:
     return f"{'' if kind.type.signed else 'u'}fixed<{kind.type.bits},{integer}>"
 
 
-def write_vectors(graph: IntegerGraph, folder: Path, sides: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def default_type(graph: IntegerGraph) -> str:
+    """A type that holds what every LeakyRelu makes, exactly: hls4ml gives them its default type."""
+    integer, fraction = 6, 10
+    for operation in graph:
+        if isinstance(operation, Table):
+            kind = graph.values[operation.inputs[0]].format
+            slope = closed_form(operation, kind, graph.result(operation).format) or 1.0
+            finest = math.frexp(kind.scale[0] * min(slope, 1.0))[1] - 1
+            widest = kind.type.bits + math.frexp(kind.scale[0] * max(slope, 1.0))[1]
+            integer, fraction = max(integer, widest + 1), max(fraction, -finest)
+    return f"fixed<{integer + fraction},{integer}>"
+
+
+def _described(graph: IntegerGraph, name: str) -> dict[str, Any]:
+    value = graph.values[name]
+    shape = (*value.shape[1:], value.shape[0]) if len(value.shape) > 1 else value.shape
+    return {"name": name, "shape": list(shape), "type": fixed(value.format)}
+
+
+def write_vectors(graph: IntegerGraph, folder: Path, sides: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     """Inputs and outputs for the test bench: one sample a line, reals, channels last."""
     (folder / "tb_data").mkdir(exist_ok=True)
     for file, values in sides:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.backend import Arrays
-from bitsmith.backends.hls4ml.project import PROJECT, channels_last
+from bitsmith.backends.hls4ml.project import INTERFACE, PROJECT, channels_last
 from bitsmith.backends.qonnx.verify import integers
 from bitsmith.errors import ArtifactError
 from bitsmith.ir.integer import IntegerGraph
@@ -34,13 +35,27 @@ def simulate(graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt
         channels_last(graph.values[name].format.dequantize(inputs[name]).astype(np.float64)) for name in graph.inputs
     ]
     samples = len(given[0])
-    made = [np.zeros((samples, *_last(graph.values[name].shape))) for name in graph.outputs]
+    outputs = _outputs(graph, folder)
+    made = [np.zeros((samples, *_last(graph.values[name].shape))) for name in outputs]
     for index in range(samples):
         function(*(array[index].ctypes.data_as(ctypes.POINTER(ctypes.c_double)) for array in (*given, *made)))
-    return {
+    found = {
         name: integers(graph, name, np.moveaxis(array, -1, 1) if array.ndim > 2 else array)
-        for name, array in zip(graph.outputs, made, strict=True)
+        for name, array in zip(outputs, made, strict=True)
     }
+    return {name: found[name] for name in graph.outputs}
+
+
+def _outputs(graph: IntegerGraph, folder: Path) -> list[str]:
+    """The graph's outputs in the order of the top function's arguments."""
+    path = folder / INTERFACE
+    try:
+        names = [str(one["name"]) for one in json.loads(path.read_text(encoding="utf-8"))["outputs"]]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise ArtifactError(f"cannot be read ({fault})", where=str(path), fix="Compile the model again.") from fault
+    if sorted(names) != sorted(graph.outputs):
+        raise ArtifactError("names other outputs than the model has", where=str(path), fix="Compile the model again.")
+    return names
 
 
 def _last(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from bitsmith.backends.qonnx.tables import lower_table
 from bitsmith.backends.qonnx.writer import Writer
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.bounds import Interval, bounds
-from bitsmith.ir.formats import Format, holding
+from bitsmith.ir.formats import Format, IntegerArray, holding
 from bitsmith.ir.integer import (
     Add,
     AveragePool,
@@ -38,6 +38,7 @@ from bitsmith.ir.integer import (
     Requantize,
     Reshape,
     Resize,
+    Shape,
     Slice,
     Table,
     Transpose,
@@ -57,7 +58,12 @@ class Lowering:
     """Writes each operation as float ops that stay exact, then one Quant node with rounding mode FLOOR.
 
     `floor(x + 1/2)` is round half up. The half step is part of the bias where there is one, so it costs nothing.
+
+    The methods under "layout" say where channels are. Here they come first, as in all of ONNX.
     """
+
+    window_domain = ""
+    """Of Conv and MaxPool nodes."""
 
     def __init__(self, graph: IntegerGraph) -> None:
         self.graph = graph
@@ -71,16 +77,41 @@ class Lowering:
         renamed = {name: f"{name}_input" for name in graph.inputs}
         for name in graph.inputs:
             writer.quant(renamed[name], name, graph.values[name].format, rounding="ROUND")
+            writer.shapes[name] = (1, *self.placed(graph.values[name].shape))
         for name, integers in graph.constants.items():
             kind = graph.values[name].format
             writer.quant(writer.constant(f"{name}_real", kind.dequantize(integers)), name, kind, rounding="ROUND")
+            writer.shapes[name] = integers.shape
         for operation in graph:
             self.lower(operation)
+            shape = (1, *self.placed(graph.result(operation).shape))
+            for node in writer.nodes:
+                writer.shapes.setdefault(node.output[0], shape)
         return writer.model(
             graph.name,
-            [(renamed[name], graph.values[name].shape) for name in graph.inputs],
-            [(name, graph.values[name].shape) for name in graph.outputs],
+            [(renamed[name], self.placed(graph.values[name].shape)) for name in graph.inputs],
+            [(name, self.placed(graph.values[name].shape)) for name in graph.outputs],
         )
+
+    # Layout.
+
+    def placed(self, shape: Shape) -> Shape:
+        """The shape of a sample as it is written."""
+        return shape
+
+    def kernel(self, weight: IntegerArray) -> IntegerArray:
+        """The weight of a convolution, (filters, channels, *kernel), as it is written."""
+        return weight
+
+    def columns(self, operation: Linear) -> IntegerArray:
+        """The weight of a product, (outputs, inputs), with its inputs in the order that they are written in."""
+        return operation.weight
+
+    def concatenated(self, operation: Concat) -> int:
+        """The axis of a Concat, the batch dimension counted."""
+        return operation.axis + 1
+
+    # Operations.
 
     @singledispatchmethod
     def lower(self, operation: Operation) -> None:
@@ -89,7 +120,7 @@ class Lowering:
     @lower.register
     def _(self, operation: Conv) -> None:
         bias, kind = self._bias(operation)
-        weight = self.writer.quantized_constant(f"{operation.output}_weight", operation.weight, operation.weight_format)
+        weight = self._held(operation, self.kernel(operation.weight), operation.weight_format)
         self._conv(operation, weight, bias, kind, operation.groups)
 
     def _conv(
@@ -108,16 +139,16 @@ class Lowering:
             pads=list(operation.pads),
             dilations=list(operation.dilations),
             group=groups,
+            domain=self.window_domain,
         )
         self._requantize(operation, made, operation.requantize)
 
     @lower.register
     def _(self, operation: Linear) -> None:
         bias, kind = self._bias(operation)
-        weight_format = replace(operation.weight_format, axis=None if operation.weight_format.axis is None else 1)
-        if weight_format.grid is not None:
-            weight_format = replace(weight_format, grid=None)
-        weight = self.writer.quantized_constant(f"{operation.output}_weight", operation.weight.T, weight_format)
+        axis = None if operation.weight_format.axis is None else 1
+        weight_format = replace(operation.weight_format, axis=axis, grid=None)
+        weight = self._held(operation, self.columns(operation).T, weight_format)
         made = self.writer.node("MatMul", [operation.inputs[0], weight], self.writer.fresh(f"{operation.output}_sum"))
         if bias.any():
             held = self.writer.quantized_constant(f"{operation.output}_bias", bias, kind)
@@ -135,8 +166,7 @@ class Lowering:
         step = exponent(result.format, result.name) - exponent(source.format, source.name) - narrow.shift
         channels = source.shape[0]
         weight = np.full((channels, 1, *operation.kernel), narrow.multiplier, np.int64)
-        kind = Format(holding(0, narrow.multiplier), (2.0**step,))
-        held = self.writer.quantized_constant(f"{operation.output}_weight", weight, kind)
+        held = self._held(operation, self.kernel(weight), Format(holding(0, narrow.multiplier), (2.0**step,)))
         half = np.full(channels, 1 << (narrow.shift - 1), np.int64)
         accumulator = 2.0 ** (step + exponent(source.format, source.name))
         self._conv(operation, held, half, _holding(half, (accumulator,), None), channels)
@@ -183,11 +213,12 @@ class Lowering:
             strides=list(operation.strides),
             pads=list(operation.pads),
             dilations=list(operation.dilations),
+            domain=self.window_domain,
         )
 
     @lower.register
     def _(self, operation: Concat) -> None:
-        self.writer.node("Concat", operation.inputs, operation.output, axis=operation.axis + 1)
+        self.writer.node("Concat", operation.inputs, operation.output, axis=self.concatenated(operation))
 
     @lower.register
     def _(self, operation: Reshape) -> None:
@@ -238,10 +269,15 @@ class Lowering:
             indices = self.writer.constant(f"{operation.output}_indices", operation.indices[axis], np.int64)
             output = operation.output if axis == (moved or [0])[-1] else self.writer.fresh(f"{operation.output}_part")
             made = self.writer.node("Gather", [made, indices], output, axis=axis + 1)
+            shape = (*shape[:axis], len(operation.indices[axis]), *shape[axis + 1 :])
+            self.writer.shapes[made] = (1, *shape)
 
     @lower.register
     def _(self, operation: Table) -> None:
         lower_table(self.writer, self.graph, operation)
+
+    def _held(self, operation: Operation, integers: IntegerArray, kind: Format) -> str:
+        return self.writer.quantized_constant(f"{operation.output}_weight", integers, kind)
 
     def _bias(self, operation: Conv | Linear) -> tuple[npt.NDArray[np.int64], Format]:
         """The bias with half an output step added, and its format: the accumulator's."""

@@ -18,11 +18,15 @@ IR_VERSION = 8
 
 
 class Writer:
-    """Nodes and constants in the order they are added. All values are float32: reals on the grids of their formats."""
+    """Nodes and constants in the order they are added. All values are float32: reals on the grids of their formats.
+
+    shapes: of what nodes make, the batch dimension counted. qonnx cannot infer all of them.
+    """
 
     def __init__(self, taken: Sequence[str]) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self._taken = set(taken)
         self._shared: dict[tuple[str, bytes], str] = {}
 
@@ -71,8 +75,9 @@ class Writer:
 
     def quantized_constant(self, name: str, integers: npt.ArrayLike, kind: Format) -> str:
         """Integers as the reals they stand for, behind a Quant node that says their type and changes nothing."""
-        stored = self.constant(f"{name}_real", kind.dequantize(integers))
-        return self.quant(stored, self.fresh(name), kind, rank=np.ndim(integers), rounding="ROUND")
+        stored, output = self.constant(f"{name}_real", kind.dequantize(integers)), self.fresh(name)
+        self.shapes[output] = np.shape(integers)
+        return self.quant(stored, output, kind, rank=np.ndim(integers), rounding="ROUND")
 
     def _parameter(self, role: str, value: npt.ArrayLike) -> str:
         """A constant of a Quant node, shared with all that have the same."""
@@ -90,6 +95,15 @@ class Writer:
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, *shape)) for name, shape in side]
             for side in (inputs, outputs)
         ]
-        graph = helper.make_graph(self.nodes, name, tensors[0], tensors[1], initializer=self.constants)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(QONNX_DOMAIN, 1)]
+        given = {tensor.name for side in tensors for tensor in side}
+        inner = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in self.shapes.items()
+            if name not in given
+        ]
+        graph = helper.make_graph(
+            self.nodes, name, tensors[0], tensors[1], initializer=self.constants, value_info=inner
+        )
+        domains = sorted({QONNX_DOMAIN, *(node.domain for node in self.nodes)} - {""})
+        opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in domains)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="bitsmith")
