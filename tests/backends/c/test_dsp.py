@@ -11,7 +11,7 @@ from bitsmith.execution.batches import vectors
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear
 from bitsmith.target import load_target
 from tests.backends.c.agreement import assert_equal
-from tests.backends.onnxruntime.graphs import conv, linear, one
+from tests.backends.onnxruntime.graphs import add, conv, linear, one
 
 M4 = load_target("cortex-m4")
 
@@ -52,6 +52,13 @@ def test_depthwise_convolutions(space: tuple[int, int], stride: int) -> None:
 def test_linear_layers(inputs: int, outputs: int) -> None:
     program = assert_equal(linear((inputs,), outputs), target=M4)
     assert [step.kernel.family for step in program.steps] == ["dsp linear"]
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 4), (5, 3)])
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1)])
+def test_sums(shape: tuple[int, ...], signs: tuple[int, int]) -> None:
+    program = assert_equal(add(signs, shape, shape), target=M4)
+    assert [step.kernel.family for step in program.steps] == ["dsp add"]
 
 
 @pytest.mark.parametrize(("lowest", "highest"), [(-20, 127), (-128, 90), (13, 60)])

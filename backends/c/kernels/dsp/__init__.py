@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bitsmith.backends.c.kernels.dsp.add import DspAdd
 from bitsmith.backends.c.kernels.dsp.conv import DspConv
 from bitsmith.backends.c.kernels.dsp.depthwise import DspDepthwise
 from bitsmith.backends.c.kernels.dsp.linear import DspLinear
 
-__all__ = ["DspConv", "DspDepthwise", "DspLinear"]
+__all__ = ["DspAdd", "DspConv", "DspDepthwise", "DspLinear"]

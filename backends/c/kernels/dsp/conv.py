@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bitsmith.backends.c.kernels.conv import weight_rows, window_of
-from bitsmith.backends.c.kernels.dsp.packed import GROUP, UNIT, rescale, settle, stream, unroll, why_not
+from bitsmith.backends.c.kernels.dsp.packed import FEW, GROUP, UNIT, rescale, settle, stream, unroll, why_not
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.window import gap
 from bitsmith.ir.integer import Conv
@@ -47,8 +47,10 @@ class DspConv(KernelFamily):
         assert settled is not None
         column = PIXELS * 2 * 4 * groups
         tail = PIXELS * outputs if pixels % PIXELS else 0
+        direct = over.is_pointwise and channels % GROUP == 0
         # What is not whole words is gathered byte by byte first.
         gathered = 0 if channels % GROUP == 0 else groups * GROUP
+        run = groups if direct or gathered else over.kernel[1] * channels // GROUP
         return Kernel(
             self.name,
             "dsp/conv.c.j2",
@@ -57,11 +59,12 @@ class DspConv(KernelFamily):
                 "channels": channels,
                 "outputs": outputs,
                 "groups": groups,
+                "few": FEW,
                 "unroll": unroll(groups - 1),
                 "tiles": pixels // PIXELS,
                 "left": pixels % PIXELS,
                 "rescale": rescale(operation.requantize, UNIT),
-                "direct": over.is_pointwise and gathered == 0,
+                "direct": direct,
                 "gathered": gathered,
                 "column": column,
                 "tail": tail,
@@ -74,7 +77,7 @@ class DspConv(KernelFamily):
                     "of two outputs each: weights of four inputs, starts, the other weights, multipliers",
                 ),
             ),
-            helpers=("dsp/intrinsics.c.j2",),
+            helpers=("dsp/intrinsics.c.j2", *(["dsp/expand_three.c.j2"] if run > FEW else [])),
             scratch=column + (gathered + 3) // 4 * 4 + tail,
             gaps={0: gap(site, over.first_reads(), buffered=True, block=PIXELS)},
             note="packed in pairs for SMLAD",

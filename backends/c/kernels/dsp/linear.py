@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from bitsmith.backends.c.kernels.dsp.packed import GROUP, UNIT, rescale, settle, stream, unroll, why_not
+from bitsmith.backends.c.kernels.dsp.packed import FEW, GROUP, UNIT, rescale, settle, stream, unroll, why_not
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.ir.integer import Linear
 
@@ -39,6 +39,7 @@ class DspLinear(KernelFamily):
                 "inputs": inputs,
                 "outputs": outputs,
                 "groups": groups,
+                "few": FEW,
                 "unroll": unroll(groups - 1),
                 "rescale": rescale(operation.requantize, UNIT),
             },
@@ -50,7 +51,7 @@ class DspLinear(KernelFamily):
                     "of four outputs each: weights of four inputs, starts, the other weights, multipliers",
                 ),
             ),
-            helpers=("dsp/intrinsics.c.j2",),
+            helpers=("dsp/intrinsics.c.j2", *(["dsp/expand_one.c.j2"] if inputs // GROUP > FEW else [])),
             scratch=8 * groups,
             gaps={0: -site.output.bytes},
             note="packed in pairs for SMLAD",

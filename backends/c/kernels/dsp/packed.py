@@ -166,15 +166,21 @@ def stream(settled: Settled, at_once: int) -> Words:
     return np.ascontiguousarray(parts.transpose(0, 2, 1)).reshape(-1)
 
 
+FEW = 24
+"""Words of inputs that are expanded by code of their own; for more a function is called."""
+
 LARGEST_UNROLL = 8
 """Groups written out in an inner loop."""
 
 
 def unroll(groups: int) -> int:
-    """How many groups an inner loop does in a round, so that rounds and groups left over are few; 0 for no groups."""
+    """How many groups an inner loop does in a round; 0 for no groups.
 
-    def code(each: int) -> tuple[int, int]:
-        return 2 * (groups // each), each
+    A round takes two instructions and a group written out some 70 bytes of flash: four groups are worth a round.
+    """
+
+    def price(each: int) -> int:
+        return 4 * (groups // each) + each + groups % each
 
     fitting = [each for each in range(1, LARGEST_UNROLL + 1) if each <= groups]
-    return min(fitting, key=code) if fitting else 0
+    return min(fitting, key=price) if fitting else 0
