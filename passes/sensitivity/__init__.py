@@ -20,7 +20,7 @@ from bitsmith.passes.quantize_activations import QuantizeActivations
 from bitsmith.passes.quantize_weights import QuantizeWeights
 from bitsmith.passes.sensitivity.direct import Rounded, activation_losses, nearest, weight_losses
 from bitsmith.passes.sensitivity.divergence import KINDS, SOFTENED, Divergence
-from bitsmith.passes.sensitivity.learned import learned
+from bitsmith.passes.sensitivity.learned_rounding import learned
 from bitsmith.passes.sensitivity.neighbours import interactions
 from bitsmith.passes.sensitivity.reconstruction import weighted_errors
 from bitsmith.passes.sensitivity.study import ActivationPart, Study, Table, WeightPart, batch_size

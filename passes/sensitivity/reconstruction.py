@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bitsmith.passes.sensitivity.direct import weight_losses
-from bitsmith.passes.sensitivity.learned import Learned
+from bitsmith.passes.sensitivity.learned_rounding import Learned
 from bitsmith.passes.sensitivity.study import Study, Table
 
 MIDDLE = 4

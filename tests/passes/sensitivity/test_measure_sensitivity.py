@@ -185,6 +185,14 @@ def test_samples_are_looked_at_in_parts_that_fit_in_memory(monkeypatch: pytest.M
             assert losses == pytest.approx(getattr(whole, tables)[name], rel=0.05, abs=1e-7)
 
 
+def test_rows_may_be_rounded_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, whole = measured()
+    monkeypatch.setattr("bitsmith.passes.sensitivity.learned_rounding.AT_ONCE", 256)
+    _, parts = measured()
+    for name, losses in parts.weights.items():
+        assert losses == pytest.approx(whole.weights[name], rel=1e-3, abs=1e-9)
+
+
 def test_what_was_given_is_kept() -> None:
     known = Sensitivity("elsewhere", {"w": {2: 1.0}})
     module, sensitivity = measured(sensitivity=known)

@@ -24,6 +24,9 @@ from bitsmith.passes.sensitivity.study import FloatArray, Study, WeightPart
 DAMPING = 0.01
 REFITS, SWEEPS = 3, 4
 
+AT_ONCE = 1 << 20
+"""Weights rounded together, copies for several widths among them: rounding has a dozen arrays of that size."""
+
 
 @dataclass(frozen=True, eq=False)
 class Learned:
@@ -68,12 +71,10 @@ def _rounded(part: WeightPart, gram: Gram, free: bool) -> tuple[dict[int, dict[s
         # Nothing takes the mean of the error out.
         matrix = matrix + gram.mean[:, :, None] * gram.mean[:, None, :]
     problem = _side_by_side(rows, matrix, list(part.formats.values()))
-    integers = gptq(problem)
-    if free and all(chosen.is_per_channel for chosen in part.formats.values()):
-        for _ in range(REFITS):
-            problem = problem.scaled(_best_scales(problem, integers))
-            integers = descend(problem, integers, SWEEPS)
-    error = problem.error(integers)
+    refit = free and all(chosen.is_per_channel for chosen in part.formats.values())
+    at_once = max(1, AT_ONCE // (rows.shape[0] * rows.shape[2]))
+    starts = range(0, problem.weight.shape[1], at_once)
+    error = np.concatenate([_error(problem.rows(slice(one, one + at_once)), refit) for one in starts], axis=1)
     squares = np.einsum("grk,grk->gr", error @ matrix, error)
     constants: dict[int, dict[str, FloatArray]] = {}
     errors: dict[int, float] = {}
@@ -86,6 +87,16 @@ def _rounded(part: WeightPart, gram: Gram, free: bool) -> tuple[dict[int, dict[s
             lost = np.einsum("grk,gk->gr", error[:, here], gram.mean)
             constants[bits][part.layer.bias.name] = (bias + lost.reshape(bias.shape)).astype(np.float32)
     return constants, errors
+
+
+def _error(problem: Rounding, refit: bool) -> Reals:
+    """What learned rounding leaves of each weight: (groups, rows, k)."""
+    integers = gptq(problem)
+    if refit:
+        for _ in range(REFITS):
+            problem = problem.scaled(_best_scales(problem, integers))
+            integers = descend(problem, integers, SWEEPS)
+    return problem.error(integers)
 
 
 def _side_by_side(rows: Reals, matrix: Reals, formats: list[Format]) -> Rounding:
