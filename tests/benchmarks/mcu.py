@@ -1,7 +1,7 @@
 """What one inference costs on microcontrollers: exact instructions, flash and RAM, beside what others need.
 
 usage: python -m tests.benchmarks.mcu [--models NAME ...] [--cores TARGET ...] [--weights BITS ...] [--profile]
-                                      [--effort fast|default|best] [--write FILE.md]
+                                      [--effort fast|default|best] [--kernels NAMES] [--write FILE.md]
 
 Each model is compiled to an integer graph, written as C for each core, built with that core's compiler and run under
 QEMU, where golden vectors must be met in every element. Instructions are those of one model_run_in. Flash is text and
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bitsmith
@@ -27,7 +27,7 @@ from bitsmith.target import load_target
 from tests.benchmarks.common import markdown, model_files, working_folder
 
 MODELS = ["resnet8_cifar10", "dscnn_kws_tfl", "mobilenetv1_025_vww", "autoencoder_ad_tfl"]
-CORES = ["cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3", "rv32imac", "cortex-m0"]
+CORES = ["cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3", "rv32imac", "cortex-m0", "rv32e"]
 SHOWN = 20
 """Functions of a profile."""
 
@@ -104,12 +104,12 @@ HEADER = [
 ]
 
 
-def measure(name: str, weights: str, effort: str, cores: list[str]) -> Iterator[Measured]:
-    """Compile once and run on every core."""
+def measure(name: str, weights: str, effort: str, cores: list[str], kernels: str) -> Iterator[Measured]:
+    """Compile once and run on every core; kernels: as the targets' option of that name."""
     graph = compiled(name, weights, effort)
     inputs = {key: values[-2:] for key, values in golden(graph).items()}
     for core in cores:
-        target = load_target(core)
+        target = replace(load_target(core), options={"kernels": kernels})
         machine = machine_for(target)
         if machine is None:
             sys.exit(f"there is no machine with the core of {core}")
@@ -150,13 +150,14 @@ def main() -> None:
     parser.add_argument("--cores", nargs="+", default=CORES)
     parser.add_argument("--weights", nargs="+", default=["8", "4", "2"])
     parser.add_argument("--effort", default="fast")
+    parser.add_argument("--kernels", default="", help="kernels to take first, such as 'conv, depthwise, linear'")
     parser.add_argument("--profile", action="store_true", help="instructions by function too")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     rows, profiles = [], []
     for name in options.models:
         for weights in options.weights:
-            for found in measure(name, weights, options.effort, options.cores):
+            for found in measure(name, weights, options.effort, options.cores, options.kernels):
                 rows.append(found.row())
                 print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
                 if options.profile and found.outcome and found.outcome.counts:
