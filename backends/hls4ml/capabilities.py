@@ -7,6 +7,8 @@ convolutions, batch normalisations are folded) or refused, by the name of its no
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bitsmith.backend import Refusal
 from bitsmith.backends.hls4ml import options
 from bitsmith.backends.qonnx.capabilities import node_refusals, target_refusals
@@ -32,6 +34,7 @@ from bitsmith.ir.integer import (
     Table,
     Transpose,
 )
+from bitsmith.ir.pooling import window_of
 from bitsmith.target import Target
 
 RELU = "Use Relu, or LeakyRelu with a slope that is a power of two."
@@ -51,6 +54,64 @@ FORBIDDEN: dict[str, tuple[str, str]] = {
     "Slice": ("hls4ml has no Slice", "Use two layers in place of one that is cut."),
     "Tanh": (TABLE, RELU),
 }
+
+
+ELSEWHERE = "Use the target qonnx, or c."
+
+
+def _convolution(node: Node) -> str | None:
+    weight, groups = node.constant(1), int(node.attribute("group", 1))
+    if set(node.attribute("dilations", [1])) != {1}:
+        return "it is dilated"
+    channels = node.operand(0).sample_shape[0]
+    if weight is not None and groups != 1 and not groups == channels == len(weight):
+        return f"it has {groups} groups for {channels} channels and {len(weight)} filters"
+    return None
+
+
+def _product(node: Node) -> str | None:
+    return None if len(node.operand(0).sample_shape) == 1 else "it multiplies along the last of several axes"
+
+
+def _elementwise(node: Node) -> str | None:
+    if node.op == "Sub":
+        return "it subtracts"
+    operands = [value for value in node.inputs if value is not None]
+    if any(value.constant is not None for value in operands) or len({value.shape for value in operands}) > 1:
+        return "it broadcasts, or one of its operands is constant"
+    return None
+
+
+def _maximum(node: Node) -> str | None:
+    window = window_of(node)
+    if len(window.kernel) != 2:
+        return "it pools over one axis"
+    return "it pools over dilated or padded windows" if any(window.pads) or set(window.dilations) != {1} else None
+
+
+def _joined(node: Node) -> str | None:
+    axis = int(node.attribute("axis")) % node.output.rank
+    return None if axis == 1 and len(node.inputs) == 2 else "it concatenates more than two, or not channels"
+
+
+def _moved(node: Node) -> str | None:
+    return "it moves elements"
+
+
+STRUCTURE: dict[str, Callable[[Node], str | None]] = {
+    "Add": _elementwise,
+    "Concat": _joined,
+    "Conv": _convolution,
+    "Gemm": _product,
+    "MatMul": _product,
+    "MaxPool": _maximum,
+    "Mul": _elementwise,
+    "Pad": _moved,
+    "Reshape": lambda node: None if node.output.rank == 2 else "it reshapes to more than one axis",
+    "Sub": _elementwise,
+    "Transpose": _moved,
+}
+"""Why a node has a form that `require_exact` will refuse, or None."""
 
 
 def refusals(graph: Graph, target: Target) -> list[Refusal]:
@@ -73,6 +134,8 @@ def _node(node: Node) -> Refusal | None:
     lowest, highest = clamp_of(node)
     if lowest not in (0.0, float("-inf")) or highest != float("inf") or caps_of(node) is not None:
         return Refusal(node.where, "its result is clipped, and hls4ml has no Clip", RELU)
+    if node.op in STRUCTURE and (reason := STRUCTURE[node.op](node)) is not None:
+        return Refusal(node.where, f"{reason}, which hls4ml is not known to do exactly", ELSEWHERE)
     if node.op == "LeakyRelu":
         slope = float(node.attribute("alpha", 0.01))
         if slope <= 0 or slope.hex().split("p")[0] != "0x1.0000000000000":
@@ -88,7 +151,7 @@ def require_exact(graph: IntegerGraph) -> None:
             raise UnsupportedError(
                 f"{reason}, which hls4ml is not known to do exactly",
                 where=f"{operation.kind} {operation.name}",
-                fix="Use the target qonnx, or c.",
+                fix=ELSEWHERE,
             )
 
 
