@@ -1,12 +1,12 @@
 """Accuracy of every model at every setting and effort, with seconds and peak memory: one Markdown table.
 
 usage: python -m tests.benchmarks.accuracy [--models A,B] [--settings W8A8/channel,...] [--efforts default,...]
-           [--seeds 3] [--results FILE.json] [--write FILE.md]
+           [--seeds 3] [--results FILE.json] [--write FILE.md] [--summary]
 
 Each compile is a process of its own that has one core. Figures are the mean over calibration seeds: a seed puts the
 calibration samples in another order, which changes the halves that learned rounding validates on, and is the
 compile's own. Whole evaluation files; nothing is chosen by looking at them. With --results, what was measured is kept
-in FILE.json and not measured again.
+in FILE.json and not measured again. With --summary, a line has all settings of a model, and accuracy alone.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def main() -> None:
 
     with ThreadPoolExecutor(cores.qsize()) as pool:
         list(pool.map(run, wanted))
-    table = _table(cells, wanted)
+    table = _summary(cells, wanted) if given.summary else _table(cells, wanted)
     if given.write:
         Path(given.write).write_text(table + "\n")
     print(table)
@@ -142,6 +142,22 @@ def _table(cells: dict[str, dict[str, float]], jobs: list[tuple[str, str, str, i
     return markdown(header, list(_rows(cells, jobs)))
 
 
+def _summary(cells: dict[str, dict[str, float]], jobs: list[tuple[str, str, str, int]]) -> str:
+    """By model and setting: the mean accuracy of the integer graph, and in brackets the best peer's."""
+    settings = list(dict.fromkeys(job[1] for job in jobs))
+    lines = []
+    for model, effort in dict.fromkeys((job[0], job[2]) for job in jobs):
+        peers = dict(zip(PEER_SETTINGS, PEERS.get(model, ()), strict=False))
+        line = [f"{model}, {effort}" if effort != "default" else model, f"{cells[model]['float']:.4f}"]
+        for setting in settings:
+            runs = [job for job in jobs if job[:3] == (model, setting, effort)]
+            mean = statistics.mean(cells[" ".join(map(str, job))]["integer"] for job in runs)
+            peer = peers.get(setting)
+            line.append(f"{mean:.4f}" + ("" if peer is None else f" ({peer:.4f})"))
+        lines.append(line)
+    return markdown(["model", "float", *settings], lines)
+
+
 def _rows(cells: dict[str, dict[str, float]], jobs: list[tuple[str, str, str, int]]) -> Iterator[list[str]]:
     for model, setting, effort in dict.fromkeys(job[:3] for job in jobs):
         runs = [cells[" ".join(map(str, job))] for job in jobs if job[:3] == (model, setting, effort)]
@@ -167,6 +183,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results")
     parser.add_argument("--write")
+    parser.add_argument("--summary", action="store_true")
     return parser.parse_args()
 
 
