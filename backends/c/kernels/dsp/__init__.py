@@ -6,5 +6,6 @@ from bitsmith.backends.c.kernels.dsp.add import DspAdd
 from bitsmith.backends.c.kernels.dsp.conv import DspConv
 from bitsmith.backends.c.kernels.dsp.depthwise import DspDepthwise
 from bitsmith.backends.c.kernels.dsp.linear import DspLinear
+from bitsmith.backends.c.kernels.dsp.nibbles import DspNibbleConv
 
-__all__ = ["DspAdd", "DspConv", "DspDepthwise", "DspLinear"]
+__all__ = ["DspAdd", "DspConv", "DspDepthwise", "DspLinear", "DspNibbleConv"]
