@@ -13,7 +13,7 @@ TYPED    := build/typed
 
 # Debian packages that the tests need beyond make, git, python3 and python3-venv: compilers of microcontrollers, and
 # machines to run what they make.
-APT_PACKAGES := gcc gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
+APT_PACKAGES := gcc g++ gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
                 gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
 
 # Give both on the command line to select tests: make unit JOBS=0 PYTEST='tests/passes -k fold'
@@ -25,15 +25,20 @@ CALIBRATION := models/digits/calibration.npz
 EVALUATION  := models/digits/evaluation.npz
 DEMO        := build/digits
 
+# `make demo TARGET=hls4ml` is for Vitis; `bitsmith targets` lists what else there is.
+TARGET      ?= onnxruntime
+DEMO_TARGET := $(if $(filter hls4ml,$(TARGET)),hls4ml-vitis,$(TARGET))
+DEMO_NEEDS  := $(VENV)/.installed$(if $(filter hls4ml% qonnx,$(TARGET)),-fpga)
+
 .PHONY: help demo test lint types unit bench format apt clean distclean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## Compile models/digits, print what was gained and lost, verify it
+demo: $(DEMO_NEEDS) ## Compile models/digits, print what was gained and lost, verify it; TARGET=hls4ml for an FPGA
 	@echo "== bitsmith compile: float model in, integer artifact out"
-	@$(BIN)/bitsmith compile $(MODEL) --target onnxruntime --calibration $(CALIBRATION) -o $(DEMO)
+	@$(BIN)/bitsmith compile $(MODEL) --target $(DEMO_TARGET) --calibration $(CALIBRATION) -o $(DEMO)
 	@echo; echo "== bitsmith evaluate: the float model, on samples that neither training nor calibration saw"
 	@$(BIN)/bitsmith evaluate $(MODEL) --data $(EVALUATION)
 	@echo; echo "== bitsmith evaluate: the compiled model, on the same samples"
@@ -42,7 +47,7 @@ demo: $(VENV)/.installed ## Compile models/digits, print what was gained and los
 	@$(BIN)/bitsmith verify $(DEMO) --data $(EVALUATION)
 	@echo; echo "== size in bytes: before, and each file after"
 	@wc -c $(MODEL) | awk '{ printf "%10d  %s\n", $$1, $$2 }'
-	@find $(DEMO) -type f -printf '%10s  %p\n' | sort -k2
+	@find $(DEMO) -type f -not -path '*/firmware/*/*' -printf '%10s  %p\n' | sort -k2
 	@echo; echo "The files are in $(CURDIR)/$(DEMO)."
 
 test: apt lint types unit ## Install what the tests need; run ruff, mypy --strict and pytest
@@ -107,6 +112,11 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing bitsmith into $(VENV)."
 	@$(PIP) install --editable .
 	@touch $@
+
+$(VENV)/.installed-fpga: pyproject.toml | $(BIN)/python
+	@echo "Installing bitsmith, qonnx and hls4ml into $(VENV)."
+	@$(PIP) install --editable '.[fpga]'
+	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing bitsmith and what its tests need into $(VENV)."
