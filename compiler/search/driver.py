@@ -23,7 +23,7 @@ from bitsmith.search.cluster import ClusterWorkers
 from bitsmith.search.job import File, Job, digest, metric_for, mixing
 from bitsmith.search.journal import POINTS, Journal
 from bitsmith.search.picture import draw
-from bitsmith.search.prepare import prepare
+from bitsmith.search.prepare import SENSITIVITY, prepare
 from bitsmith.search.results import Results
 from bitsmith.search.run import Effort, Run
 from bitsmith.search.strategy import Strategy, bits_of
@@ -106,11 +106,13 @@ def search(
     real = score(float_model, job, Path(data), Path(model))
     _refuse_strangers(folder)
     with Journal(folder, {**job.subject(), "sensitivity": digest(wanted.sensitivity)}) as journal:
-        given = None if calibration is None else Path(calibration)
-        problem = prepare(Path(model), given, job.target, wanted, options.cost, folder, progress)
-        strategy = Strategy(problem, solve, options.cost)
-        _refuse_constant(strategy)
+        if journal.is_new:
+            (folder / SENSITIVITY).unlink(missing_ok=True)
         with _workers(job, options, folder) as workers:
+            given = None if calibration is None else Path(calibration)
+            problem = prepare(Path(model), given, job.target, wanted, options.cost, folder, progress)
+            strategy = Strategy(problem, solve, options.cost)
+            _refuse_constant(strategy)
             run = Run(journal, workers, progress)
             run.search(strategy, Effort(options.points, options.seconds))
             results = Results(

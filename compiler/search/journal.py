@@ -28,13 +28,15 @@ class Journal:
     """The points of one search in a folder; one process at a time.
 
     subject: what is searched, by name: digests of the model and the data, the target, the recipe. A folder whose
-             search was of something else is refused.
+             search was of something else is refused, if it came to any point.
+    is_new:  whether nothing was known of this search before.
     Raises ArtifactError for that, for a folder that another search is writing to, and for a damaged file.
     """
 
     def __init__(self, folder: Path, subject: Mapping[str, Any]) -> None:
         self.path = folder / POINTS
         self.points: list[Point] = []
+        self.is_new = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
@@ -88,10 +90,14 @@ class Journal:
         if len(whole) < len(content):
             self._file.truncate(len(whole))
         lines = whole.splitlines()
-        if not lines:
-            self._append({"format": FORMAT, "subject": subject})
+        head = self._parsed(1, lines[0]) if lines else None
+        wanted = {"format": FORMAT, "subject": json.loads(json.dumps(subject))}
+        if head is None or (len(lines) == 1 and head != wanted and head.get("format") == FORMAT):
+            self.is_new = True
+            self._file.truncate(0)
+            self._append(wanted)
             return
-        self._require_same(self._parsed(1, lines[0]), json.loads(json.dumps(subject)))
+        self._require_same(head, wanted["subject"])
         for number, line in enumerate(lines[1:], start=2):
             try:
                 self.points.append(Point.from_json(self._parsed(number, line)))

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from bitsmith.errors import BitsmithError
 from bitsmith.search.job import Job
 from bitsmith.search.point import Candidate
 from bitsmith.search.trial import Trial, run_trial
+
+JOB = "job.pickle"
+
+Made = TypeVar("Made")
 
 
 class WorkerError(BitsmithError):
@@ -49,26 +54,29 @@ class Workers(Protocol):
 class LocalWorkers:
     """Processes of this machine, each on one thread.
 
-    One executor to a process, so that one that is killed takes no other's work with it. All hold one end of a pipe
-    whose other end is here: when that closes because this process was killed, they end.
+    They start at once, and read the job from a file while this process does other things. One executor to a process,
+    so that one that is killed takes no other's work with it. All hold one end of a pipe whose other end is here: when
+    that closes because this process was killed, they end.
     """
 
     lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
 
     def __init__(self, job: Job, count: int, scratch: Path) -> None:
-        self._job = job
         self._scratch = scratch
+        (scratch / JOB).write_bytes(pickle.dumps(job))
         self._context = multiprocessing.get_context("spawn")
         self._leash, self._hand = self._context.Pipe(duplex=False)
         self._executors = [self._executor() for _ in range(count)]
         self._work: list[Future[Trial] | None] = [None] * count
         self._processes: set[BaseProcess] = set()
+        for executor in self._executors:
+            self._begun(executor, int)
 
     def room(self) -> int:
         return len(self._executors)
 
     def submit(self, candidate: Candidate) -> Future[Trial]:
-        """Start on a process that has nothing to do; there is one as long as no more than `room` are in work."""
+        """Start on a process that has nothing else to do; there is one as long as no more than `room` are in work."""
         place = next(index for index, work in enumerate(self._work) if work is None or work.done())
         done = self._work[place]
         if done is not None and isinstance(done.exception(), BrokenProcessPool):
@@ -92,17 +100,18 @@ class LocalWorkers:
         self._leash.close()
 
     def _handed_in(self, place: int, candidate: Candidate) -> Future[Trial]:
-        """Submit, and take note of the process that this may have started."""
+        return self._begun(self._executors[place], _measure, candidate.to_json())
+
+    def _begun(self, executor: ProcessPoolExecutor, task: Callable[..., Made], *arguments: object) -> Future[Made]:
+        """Submit a task, and take note of the process that this may have started."""
         before = set(multiprocessing.active_children())
         with _interrupts_wait():
-            work = self._executors[place].submit(_measure, candidate.to_json())
+            work = executor.submit(task, *arguments)
             self._processes |= set(multiprocessing.active_children()) - before
         return work
 
     def _executor(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            1, self._context, initializer=_begin, initargs=(self._job, self._scratch, self._leash)
-        )
+        return ProcessPoolExecutor(1, self._context, initializer=_begin, initargs=(self._scratch, self._leash))
 
 
 @contextmanager
@@ -127,13 +136,13 @@ def _interrupts_wait() -> Iterator[None]:
 _job: list[Job] = []
 
 
-def _begin(job: Job, scratch: Path, leash: Connection) -> None:
+def _begin(scratch: Path, leash: Connection) -> None:
     """What a process does first."""
     # An interrupt at the terminal reaches all processes; the one that started them decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
     tempfile.tempdir = str(scratch)
-    _job[:] = [job]
+    _job[:] = [pickle.loads((scratch / JOB).read_bytes())]
 
 
 def _end_with(leash: Connection) -> None:

@@ -83,7 +83,7 @@ def test_an_interrupted_search_says_so_and_ends_at_once(command: list[str], tmp_
     workers = workers_of(process)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
+    assert process.returncode == 130, told
     assert told == "bitsmith: interrupted; the points so far are kept: the same command goes on from them\n"
     assert [worker for worker in workers if worker.is_running()] == []
     assert at_least <= len(by_name(out)) < POINTS
