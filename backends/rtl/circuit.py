@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Context, localcontext
 from typing import Any
 
 import numpy as np
 from da4ml.trace import comb_trace
-from da4ml.types import CombLogic
+from da4ml.types import CombLogic, Pipeline
 
 from bitsmith.backends.rtl import moves, sums
+from bitsmith.backends.rtl.constants import aligned
 from bitsmith.backends.rtl.variables import Variables, constants, inputs
 from bitsmith.ir.integer import (
     Add,
@@ -28,6 +30,9 @@ from bitsmith.ir.integer import (
     Table,
     Transpose,
 )
+
+EXACT_DIGITS = 400
+"""da4ml keeps powers of two as decimal numbers, whose 28 digits by default are too few below 2^-40."""
 
 Trace = Callable[[Any, Sequence[Variables], IntegerGraph], Variables]
 
@@ -53,11 +58,17 @@ def circuit(graph: IntegerGraph, wanted: Iterable[str] | None = None) -> CombLog
 
     wanted: names of values; by default the outputs.
     """
+    with localcontext(Context(prec=EXACT_DIGITS)):
+        found = _traced(graph, graph.outputs if wanted is None else wanted)
+    return aligned(Pipeline((found,))).solutions[0]
+
+
+def _traced(graph: IntegerGraph, wanted: Iterable[str]) -> CombLogic:
     values: dict[str, Variables] = {name: inputs(graph.values[name]) for name in graph.inputs}
     given = [values[name].ravel() for name in graph.inputs]
     values |= {name: constants(array) for name, array in graph.constants.items()}
     for operation in graph:
         operands = [values[name] for name in operation.inputs]
         values[operation.output] = TRACES[type(operation)](operation, operands, graph)
-    taken = [values[name].ravel() for name in (graph.outputs if wanted is None else wanted)]
+    taken = [values[name].ravel() for name in wanted]
     return comb_trace(np.concatenate(given), np.concatenate(taken), keep_dead_inputs=True)

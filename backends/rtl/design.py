@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Context, localcontext
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from da4ml.trace import to_pipeline
 from da4ml.trace.fixed_variable import LookupTable
 from da4ml.types import CombLogic, JSONEncoder, Op, Pipeline, minimal_kif
 
-from bitsmith.backends.rtl.circuit import circuit
+from bitsmith.backends.rtl.circuit import EXACT_DIGITS, circuit
+from bitsmith.backends.rtl.constants import aligned
 from bitsmith.backends.rtl.layout import Port, ports
 from bitsmith.errors import ArtifactError
 from bitsmith.ir.formats import IntegerArray
@@ -86,7 +88,9 @@ class Design:
 
 def design(graph: IntegerGraph, levels: int) -> Design:
     """The circuit of a graph with a register at the latest after so many adders."""
-    return Design(to_pipeline(circuit(graph), levels, verbose=False), *ports(graph))
+    with localcontext(Context(prec=EXACT_DIGITS)):
+        stages = to_pipeline(circuit(graph), levels, verbose=False)
+    return Design(aligned(stages), *ports(graph))
 
 
 def read(graph: IntegerGraph, path: Path) -> Design:

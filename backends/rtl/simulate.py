@@ -57,7 +57,7 @@ def _flags(texts: Mapping[str, str], samples: int) -> list[str]:
     verilog = [name for name in texts if name.endswith(".v")]
     # What da4ml writes leaves bits unused and has no timescale everywhere, which is meant.
     whole = ["--binary", "-Wno-fatal", "--top-module", "model_test", "--Mdir", "build", "-o", "model_test"]
-    quick = ["--output-split", "5000", "-CFLAGS", "-O1", "-j", "1"]
+    quick = ["--output-split", "5000", "-CFLAGS", "-O0", "-j", "1"]
     return [*whole, *quick, f"-GSAMPLES={samples}", "-GCHECKED=0", *verilog]
 
 
