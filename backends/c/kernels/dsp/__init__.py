@@ -6,6 +6,6 @@ from bitsmith.backends.c.kernels.dsp.add import DspAdd
 from bitsmith.backends.c.kernels.dsp.conv import DspConv
 from bitsmith.backends.c.kernels.dsp.depthwise import DspDepthwise
 from bitsmith.backends.c.kernels.dsp.linear import DspLinear
-from bitsmith.backends.c.kernels.dsp.nibbles import DspNibbleConv
+from bitsmith.backends.c.kernels.dsp.narrow import DspNarrowConv
 
-__all__ = ["DspAdd", "DspConv", "DspDepthwise", "DspLinear", "DspNibbleConv"]
+__all__ = ["DspAdd", "DspConv", "DspDepthwise", "DspLinear", "DspNarrowConv"]
