@@ -44,11 +44,12 @@ class Hls4mlBackend(Backend):
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the project, with vectors for its test bench."""
         require_exact(graph)
-        model = ChannelsLast(graph).model()
+        options = options_of(target)
+        model = ChannelsLast(graph, depthwise=options.has_depthwise).model()
         (folder / FILE).write_bytes(model.SerializeToString(deterministic=True))
         project = folder / FOLDER
         project.mkdir()
-        write_project(graph, model, options_of(target), project)
+        write_project(graph, model, options, project)
         inputs = vectors(graph, VECTORS, seed=0)
         write_vectors(
             graph,

@@ -19,15 +19,25 @@ class ChannelsLast(Lowering):
 
     window_domain = "qonnx.custom_op.channels_last"
 
-    def __init__(self, graph: IntegerGraph) -> None:
+    def __init__(self, graph: IntegerGraph, *, depthwise: bool = True) -> None:
+        """depthwise: whether depthwise convolutions stay so, or become whole ones whose other weights are 0."""
         super().__init__(graph)
         self._orders = orders(graph)
+        self._depthwise = depthwise
 
     def placed(self, shape: Shape) -> Shape:
         return (*shape[1:], shape[0]) if len(shape) > 1 else shape
 
     def kernel(self, weight: IntegerArray) -> IntegerArray:
         return np.moveaxis(weight, 1, -1)
+
+    def grouped(self, weight: IntegerArray, groups: int) -> tuple[IntegerArray, int]:
+        if self._depthwise or groups == 1:
+            return weight, groups
+        # One filter a channel, as `require_exact` has it.
+        whole = np.zeros((groups, groups, *weight.shape[2:]), weight.dtype)
+        whole[np.arange(groups), np.arange(groups)] = weight[:, 0]
+        return whole, 1
 
     def columns(self, operation: Linear) -> IntegerArray:
         order = self._orders.get(operation.inputs[0])

@@ -31,6 +31,11 @@ class Options:
     part: str = ""
     clock_period: float = 5.0
 
+    @property
+    def has_depthwise(self) -> bool:
+        """Whether hls4ml has depthwise convolutions for the tool. For Quartus it leaves their results unwritten."""
+        return self.tool != "Quartus"
+
 
 CHOICES = {"tool": TOOLS, "io_type": IO_TYPES, "strategy": STRATEGIES}
 

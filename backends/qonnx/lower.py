@@ -103,6 +103,10 @@ class Lowering:
         """The weight of a convolution, (filters, channels, *kernel), as it is written."""
         return weight
 
+    def grouped(self, weight: IntegerArray, groups: int) -> tuple[IntegerArray, int]:
+        """The weight of a convolution in so many groups, and the groups that it is written in."""
+        return weight, groups
+
     def columns(self, operation: Linear) -> IntegerArray:
         """The weight of a product, (outputs, inputs), with its inputs in the order that they are written in."""
         return operation.weight
@@ -120,8 +124,9 @@ class Lowering:
     @lower.register
     def _(self, operation: Conv) -> None:
         bias, kind = self._bias(operation)
-        weight = self._held(operation, self.kernel(operation.weight), operation.weight_format)
-        self._conv(operation, weight, bias, kind, operation.groups)
+        weight, groups = self.grouped(operation.weight, operation.groups)
+        held = self._held(operation, self.kernel(weight), operation.weight_format)
+        self._conv(operation, held, bias, kind, groups)
 
     def _conv(
         self, operation: Conv | AveragePool, weight: str, bias: npt.NDArray[np.int64], bias_format: Format, groups: int
@@ -165,11 +170,11 @@ class Lowering:
         narrow = reciprocal(operation, Interval(min(given.lowest, 0) * count, max(given.highest, 0) * count))
         step = exponent(result.format, result.name) - exponent(source.format, source.name) - narrow.shift
         channels = source.shape[0]
-        weight = np.full((channels, 1, *operation.kernel), narrow.multiplier, np.int64)
+        weight, groups = self.grouped(np.full((channels, 1, *operation.kernel), narrow.multiplier, np.int64), channels)
         held = self._held(operation, self.kernel(weight), Format(holding(0, narrow.multiplier), (2.0**step,)))
         half = np.full(channels, 1 << (narrow.shift - 1), np.int64)
         accumulator = 2.0 ** (step + exponent(source.format, source.name))
-        self._conv(operation, held, half, _holding(half, (accumulator,), None), channels)
+        self._conv(operation, held, half, _holding(half, (accumulator,), None), groups)
 
     @lower.register
     def _(self, operation: Add) -> None:

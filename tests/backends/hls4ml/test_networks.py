@@ -24,7 +24,7 @@ SHAPES = {images: (3, 6, 6), signals: (3, 12), flattened: (2, 4, 4)}
     [
         (images, "hls4ml-vitis", 6, 6),
         (signals, "hls4ml-vitis", 4, 8),
-        (signals, "hls4ml-quartus", 5, 7),
+        (images, "hls4ml-quartus", 5, 7),
         (flattened, "hls4ml-vitis-stream", 8, 4),
         (flattened, "hls4ml-catapult", 3, 9),
     ],
