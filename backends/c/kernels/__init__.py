@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bitsmith.backends.c.kernels.binary import PortableBinary
 from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, PortableGroupedConv
-from bitsmith.backends.c.kernels.dsp import DspAdd, DspConv, DspDepthwise, DspLinear, DspNarrowConv
+from bitsmith.backends.c.kernels.dsp import DspAdd, DspAverage, DspConv, DspDepthwise, DspLinear, DspNarrowConv
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.linear import PortableLinear
 from bitsmith.backends.c.kernels.moves import PortableMove
@@ -27,6 +27,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     DspNarrowConv(),
     DspLinear(),
     DspAdd(),
+    DspAverage(),
     TableProducts(),
     PortableDepthwise(),
     PortableConv(),

@@ -28,7 +28,7 @@ class Limits:
 
 
 LIMITS = {
-    "resnet8_cifar10": Limits(11_100_000, 20_000_000, 37 << 10),
+    "resnet8_cifar10": Limits(11_000_000, 20_000_000, 37 << 10),
     "dscnn_kws_tfl": Limits(2_700_000, 5_000_000, 11 << 10),
     "mobilenetv1_025_vww": Limits(8_500_000, 12_000_000, 48 << 10),
     "autoencoder_ad_tfl": Limits(270_000, 500_000, 2_150),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bitsmith.backends.c.kernels.dsp.add import DspAdd
+from bitsmith.backends.c.kernels.dsp.average import DspAverage
 from bitsmith.backends.c.kernels.dsp.conv import DspConv
 from bitsmith.backends.c.kernels.dsp.depthwise import DspDepthwise
 from bitsmith.backends.c.kernels.dsp.linear import DspLinear
 from bitsmith.backends.c.kernels.dsp.narrow import DspNarrowConv
 
-__all__ = ["DspAdd", "DspConv", "DspDepthwise", "DspLinear", "DspNarrowConv"]
+__all__ = ["DspAdd", "DspAverage", "DspConv", "DspDepthwise", "DspLinear", "DspNarrowConv"]
