@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import bitsmith
+from bitsmith.backends.rtl import capabilities
 from bitsmith.backends.rtl.capabilities import Options
 from bitsmith.errors import TargetError
 from bitsmith.legality import check
@@ -86,3 +87,10 @@ def test_what_is_too_large_is_refused_before_any_work(tmp_path: Path) -> None:
 def test_options_that_make_no_sense(options: dict[str, object], problem: str) -> None:
     with pytest.raises(TargetError, match=problem):
         Options.of(replace(load_target("rtl"), options=options))
+
+
+def test_without_da4ml_the_target_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capabilities, "installed", lambda: False)
+    (found,) = check(model, "rtl").refusals
+    assert found.reason == "da4ml is not installed"
+    assert "bitsmith[rtl]" in found.fix
