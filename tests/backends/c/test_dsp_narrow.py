@@ -64,3 +64,18 @@ def test_words_hold_weights_above_the_lowest_where_instructions_take_them(bits: 
     for row, word, lowest in zip(rows, stream[4:6], (-3, -2), strict=True):
         held = [(word >> bits * place & (1 << bits) - 1) + lowest for place in range(group)]
         assert held == row[list(PLACES[bits])].tolist()
+
+
+DEPTHWISE = side_by_side(
+    [conv((6, 5), 6, 6, groups=6, weight_bits=bits, seed=bits) for bits in (8, 4, 3, 2)]
+    + [strided(conv((9, 8), 5, 5, groups=5, weight_bits=bits), (2, 2), (0, 0, 1, 1)) for bits in (4, 2)]
+)
+
+
+def test_depthwise_weights_are_unpacked_channel_by_channel() -> None:
+    program = assert_equal(DEPTHWISE, target=replace(HOST, features=("multiply", "long-multiply", "dsp")))
+    assert {step.kernel.family for step in program.steps} <= {"dsp depthwise", "depthwise"}
+    narrow = [step for step in program.steps if step.site.operation.name != "conv0"]
+    assert {step.kernel.family for step in narrow} == {"dsp depthwise"}
+    target, machine = machine_of("cortex-m4")
+    assert run_program(machine, build(DEPTHWISE, target), vectors(DEPTHWISE, 4, seed=5)).passed

@@ -9,7 +9,9 @@ import numpy as np
 from bitsmith.backends.c.kernels.conv import weight_rows, window_of
 from bitsmith.backends.c.kernels.dsp.packed import UNIT, rescale, settle, starts, why_not
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.weights import weights
 from bitsmith.backends.c.kernels.window import Window
+from bitsmith.ir.formats import Format, IntegerType
 from bitsmith.ir.integer import Conv
 
 LARGEST_CHUNK = 8
@@ -39,7 +41,7 @@ class DspDepthwise(KernelFamily):
             return "it is not 3x3 in steps of 1 or 2"
         if 4 * _width(over) + 4 > REACH or channels > 2000:
             return "it is too wide"
-        return why_not(site, operation)
+        return why_not(site, operation, unpacks=True)
 
     def kernel(self, site: Site) -> Kernel:
         operation = site.operation
@@ -50,6 +52,9 @@ class DspDepthwise(KernelFamily):
         seen = tuple(min(over.size[axis], (height, width)[axis] - over.pads[axis]) for axis in range(2))
         settled = settle(site, rows, operation, UNIT)
         assert settled is not None
+        # Rows that were cleared may not be of the grid that the others are packed for.
+        packs = np.array_equal(settled.rows, rows)
+        stored = weights(settled.rows, operation.weight_format if packs else EIGHT_BITS)
         bias = starts(settled.bias, np.zeros(channels, np.int64))
         return Kernel(
             self.name,
@@ -63,18 +68,21 @@ class DspDepthwise(KernelFamily):
                 "seen": seen,
                 "chunk": max(n for n in range(1, LARGEST_CHUNK + 1) if seen[1] % n == 0),
                 "rescale": rescale(operation.requantize, UNIT),
+                "weights": stored,
             },
             constants=(
-                Constant("weight", "int8_t", settled.rows, "nine of each channel"),
+                *stored.constants,
                 Constant("bias", "uint32_t", bias, f"times 2^{UNIT}, modulo 2^32"),
                 Constant("multiplier", "uint32_t", settled.multiplier),
             ),
             helpers=("dsp/intrinsics.c.j2",),
             scratch=PARAMETERS + (2 * width * height + 3) // 4 * 4,
             gaps={0: None},
-            note="channel by channel, for SMLAD",
+            note=f"channel by channel, for SMLAD, {stored.description}",
         )
 
+
+EIGHT_BITS = Format(IntegerType(8), (1.0,))
 
 PARAMETERS = 4 * 9
 """Bytes of what the inner loop is told of a channel."""

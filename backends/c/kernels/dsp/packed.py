@@ -108,8 +108,8 @@ def _requantized(
     return clamped
 
 
-def why_not(site: Site, operation: Conv | Linear, unit: int = UNIT) -> str | None:
-    """Why an operation cannot be done on packed halves; None if it can."""
+def why_not(site: Site, operation: Conv | Linear, unit: int = UNIT, unpacks: bool = False) -> str | None:
+    """Why an operation cannot be done on packed halves; None if it can. unpacks: whether from fewer bits than 8 too."""
     rule, weight = operation.requantize, operation.weight
     if "dsp" not in site.target.features:
         return "the target has no DSP extension"
@@ -117,7 +117,7 @@ def why_not(site: Site, operation: Conv | Linear, unit: int = UNIT) -> str | Non
     if any(kind.storage != np.int8 for kind in kinds):
         return "it is not of signed 8-bit values"
     stored = weights(weight.reshape(len(weight), -1), operation.weight_format)
-    if stored.bits != 8 or stored.looked_up:
+    if stored.bits > 8 or ((stored.bits < 8 or stored.looked_up) and not unpacks):
         return "its weights are packed more tightly, or looked up"
     if int(weight.min(initial=0)) < -127 or int(weight.max(initial=0)) > 127:
         return "its weights pass 127"
