@@ -33,8 +33,8 @@ class Options:
 
     @property
     def has_depthwise(self) -> bool:
-        """Whether hls4ml has depthwise convolutions for the tool. For Quartus it leaves their results unwritten."""
-        return self.tool != "Quartus"
+        """Whether hls4ml has depthwise convolutions for the tool; for the others it leaves their results unwritten."""
+        return self.tool in ("Vitis", "Vivado")
 
 
 CHOICES = {"tool": TOOLS, "io_type": IO_TYPES, "strategy": STRATEGIES}

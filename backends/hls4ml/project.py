@@ -50,6 +50,8 @@ SETTLED = frozenset(
         "Pooling2D",
         "Repack",
         "Reshape",
+        "ZeroPadding1D",
+        "ZeroPadding2D",
     )
 )
 """Layers whose types hls4ml derives from those of their inputs, wide enough, or takes from a Quant node."""
@@ -73,10 +75,12 @@ def write_project(graph: IntegerGraph, model: onnx.ModelProto, options: Options,
         for name in GENERATED:
             (Path(scratch) / "project" / name).unlink(missing_ok=True)
         shutil.copytree(Path(scratch) / "project", folder, dirs_exist_ok=True)
+        home = str((Path(scratch) / "project").resolve())
     sides = {"inputs": graph.inputs, "outputs": [graph.outputs[index] for index in order]}
     described = {side: [_described(graph, name) for name in names] for side, names in sides.items()}
     (folder / INTERFACE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    _stamp(folder, stamp, hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[: len(stamp)])
+    _replace(folder, home, ".")
+    _replace(folder, stamp, hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[: len(stamp)])
 
 
 def _convert(graph: IntegerGraph, model: onnx.ModelProto, options: Options, folder: Path) -> tuple[Any, list[int]]:
@@ -163,8 +167,8 @@ def channels_last(samples: Any) -> Any:
     return np.ascontiguousarray(np.moveaxis(samples, 1, -1) if samples.ndim > 2 else samples)
 
 
-def _stamp(folder: Path, drawn: str, settled: str) -> None:
-    """Put what follows from the model in place of the random stamp, so that the same model gives the same bytes."""
+def _replace(folder: Path, drawn: str, settled: str) -> None:
+    """Put what follows from the model in place of what was drawn, so that the same model gives the same bytes."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and drawn.encode() in (content := path.read_bytes()):
             path.write_bytes(content.replace(drawn.encode(), settled.encode()))

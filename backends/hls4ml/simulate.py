@@ -83,6 +83,10 @@ def _library(folder: str, digest: str) -> tuple[Any, tempfile.TemporaryDirectory
         shutil.copytree(folder, project)
         script = project / BUILD
         script.write_text(script.read_text(encoding="utf-8").replace("-O3", OPTIMIZE), encoding="utf-8")
+        # Catapult's bridge reads weights as it runs, from a path.
+        bridge = project / f"{PROJECT}_bridge.cpp"
+        text = bridge.read_text(encoding="utf-8").replace('"./firmware/weights"', f'"{project}/firmware/weights"')
+        bridge.write_text(text, encoding="utf-8")
     except OSError as fault:
         raise ArtifactError(f"cannot be read ({fault})", where=folder, fix="Compile the model again.") from fault
     # Catapult's script reads MGC_HOME, which may be unset; its own headers are in the project.
