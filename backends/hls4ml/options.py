@@ -33,8 +33,11 @@ class Options:
 
     @property
     def has_depthwise(self) -> bool:
-        """Whether hls4ml has depthwise convolutions for the tool; for the others it leaves their results unwritten."""
-        return self.tool in ("Vitis", "Vivado")
+        """Whether hls4ml's depthwise convolutions are exact.
+
+        For Quartus and Catapult it leaves their results unwritten; streamed, or by shared multipliers, they differ.
+        """
+        return self.tool in ("Vitis", "Vivado") and (self.io_type, self.strategy) == ("io_parallel", "latency")
 
 
 CHOICES = {"tool": TOOLS, "io_type": IO_TYPES, "strategy": STRATEGIES}
