@@ -76,6 +76,7 @@ bench: $(VENV)/.installed-test ## Run the benchmarks: hours, and the machine to 
 	$(BIN)/python -m tests.benchmarks.calibration_memory
 	$(BIN)/python -m tests.benchmarks.calibration_speed
 	$(BIN)/python -m tests.benchmarks.mcu --write build/mcu.md
+	$(BIN)/python -m tests.benchmarks.rtl
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.search --workers dscnn_kws
 
