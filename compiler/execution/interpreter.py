@@ -16,7 +16,7 @@ from bitsmith.execution.sums import Array, accumulate
 from bitsmith.execution.threads import one_blas_thread
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.formats import IntegerArray
-from bitsmith.ir.integer import IntegerGraph, Operation, Requantize
+from bitsmith.ir.integer import IntegerGraph, Operation, Requantize, requantized
 
 EXACT: tuple[tuple[type[np.float32 | np.float64 | np.int64], int], ...] = (
     (np.float32, 1 << 24),
@@ -78,12 +78,4 @@ def requantize(accumulator: Array, operation: Operation, graph: IntegerGraph) ->
     with the half added below 2^63.
     """
     rule: Requantize = operation.requantize  # type: ignore[attr-defined]
-    wide = accumulator.astype(np.int64)
-    wide *= rule.multiplier
-    wide += 1 << (rule.shift - 1)
-    wide >>= rule.shift
-    wide += rule.zero_point
-    np.clip(wide, rule.lowest, rule.highest, out=wide)
-    if rule.caps is not None:
-        np.minimum(wide, rule.caps, out=wide)
-    return wide.astype(graph.result(operation).format.type.storage)
+    return requantized(rule, accumulator).astype(graph.result(operation).format.type.storage)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,19 @@ class Requantize:
             _freeze(self, "caps", np.int64)
             if self.caps.size == 0 or self.caps.min() < self.lowest or self.caps.max() > self.highest:
                 raise InternalError(f"caps outside of the clamp [{self.lowest}, {self.highest}]")
+
+
+def requantized(rule: Requantize, accumulator: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """What a rule makes of accumulators, which it broadcasts against: int64, in memory of its own."""
+    wide = accumulator.astype(np.int64)
+    wide *= rule.multiplier
+    wide += 1 << (rule.shift - 1)
+    wide >>= rule.shift
+    wide += rule.zero_point
+    np.clip(wide, rule.lowest, rule.highest, out=wide)
+    if rule.caps is not None:
+        np.minimum(wide, rule.caps, out=wide)
+    return wide
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from bitsmith.ir.integer import (
     Reshape,
     Shape,
     Table,
+    requantized,
 )
 
 Integers = npt.NDArray[np.int64]
@@ -119,13 +120,6 @@ def _requantized(rule: Requantize, sums: Ranges, rank: int) -> Ranges:
         for end in (sums.lowest, sums.highest)
     )
     return Ranges(lowest.min(axis=1), highest.max(axis=1))
-
-
-def requantized(rule: Requantize, accumulator: Integers) -> Integers:
-    """The integers that a rule makes of an accumulator below 2^31, of one sample's shape."""
-    wide = ((accumulator * rule.multiplier + (1 << (rule.shift - 1))) >> rule.shift) + rule.zero_point
-    clamped: Integers = np.clip(wide, rule.lowest, rule.highest)
-    return clamped if rule.caps is None else np.minimum(clamped, rule.caps)
 
 
 def _looked_up(operation: Table, x: Ranges, first: int) -> Ranges:

@@ -12,7 +12,7 @@ the whole one fits, which the static bound of the accumulator proves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from bitsmith.backends.c.kernels.kernel import Site
 from bitsmith.backends.c.kernels.weights import weights
 from bitsmith.ir.formats import IntegerArray
-from bitsmith.ir.integer import Conv, Linear, Requantize
+from bitsmith.ir.integer import Conv, Linear, Requantize, requantized
 
 GROUP = 4
 """Weights of a word."""
@@ -82,30 +82,24 @@ def settle(site: Site, rows: IntegerArray, operation: Conv | Linear, unit: int) 
     is huge. It makes the same without any weights, and with the multiplier and a bias of the size that others have.
     """
     rule, wide = operation.requantize, rows.astype(np.int64)
-    ends = [wide * (end - site.x.zero_point) for end in (site.ranges[0].lowest, site.ranges[0].highest)]
+    # Padding counts as 0, which an input need not reach.
+    ends = [wide * (end - site.x.zero_point) for end in (site.ranges[0].lowest, site.ranges[0].highest)] + [0 * wide]
     bias = operation.bias.astype(np.int64)
-    low, high = bias + np.minimum(*ends).sum(axis=1), bias + np.maximum(*ends).sum(axis=1)
+    low, high = bias + np.min(ends, axis=0).sum(axis=1), bias + np.max(ends, axis=0).sum(axis=1)
     multiplier = np.broadcast_to(rule.multiplier.ravel(), len(rows)).copy()
     too_large = np.maximum(np.abs(low), np.abs(high)) >= 1 << (31 - unit)
-    made = _requantized(rule, low, multiplier)
-    if np.any(too_large & (made != _requantized(rule, high, multiplier))):
+    flat = replace(rule, multiplier=multiplier)
+    made = requantized(flat, low)
+    if np.any(too_large & (made != requantized(flat, high))):
         return None
     usual = int(rule.multiplier.max())
     instead = np.rint(np.ldexp((made - rule.zero_point).astype(np.float64), rule.shift) / usual).astype(np.int64)
     bias[too_large], multiplier[too_large] = instead[too_large], usual
     wide[too_large] = 0
-    if np.any(too_large & ((_requantized(rule, bias, multiplier) != made) | (np.abs(bias) >= 1 << (31 - unit)))):
+    same = requantized(replace(rule, multiplier=multiplier), bias) == made
+    if np.any(too_large & (~same | (np.abs(bias) >= 1 << (31 - unit)))):
         return None
     return Settled(wide, bias - site.x.zero_point * wide.sum(axis=1), multiplier)
-
-
-def _requantized(
-    rule: Requantize, accumulator: npt.NDArray[np.int64], multiplier: npt.NDArray[np.int64]
-) -> IntegerArray:
-    # int32 times int32 and the half fit int64.
-    scaled = (accumulator * multiplier + (1 << (rule.shift - 1))) >> rule.shift
-    clamped: Wide = np.clip(scaled + rule.zero_point, rule.lowest, rule.highest)
-    return clamped
 
 
 def why_not(site: Site, operation: Conv | Linear, unit: int = UNIT, unpacks: bool = False) -> str | None:
