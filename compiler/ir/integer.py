@@ -68,16 +68,13 @@ class Requantize:
 
 
 def requantized(rule: Requantize, accumulator: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """What a rule makes of accumulators, which it broadcasts against: int64, in memory of its own."""
-    wide = accumulator.astype(np.int64)
-    wide *= rule.multiplier
+    """What a rule makes of accumulators, which its multipliers and caps broadcast against: int64."""
+    wide: npt.NDArray[np.int64] = accumulator.astype(np.int64) * rule.multiplier
     wide += 1 << (rule.shift - 1)
     wide >>= rule.shift
     wide += rule.zero_point
     np.clip(wide, rule.lowest, rule.highest, out=wide)
-    if rule.caps is not None:
-        np.minimum(wide, rule.caps, out=wide)
-    return wide
+    return wide if rule.caps is None else np.minimum(wide, rule.caps)
 
 
 @dataclass(frozen=True, eq=False)
