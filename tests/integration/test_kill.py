@@ -84,6 +84,22 @@ def test_an_interrupted_compile_leaves_nothing_at_all(command: list[str], tmp_pa
         assert not place.exists()
 
 
+def test_an_interrupt_within_text_that_is_evaluated_exits_as_any_other(tmp_path: Path) -> None:
+    # The standard library makes dataclasses by exec(): an interrupt there must not end the process by its signal.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import bitsmith.cli\n"
+        "def main():\n"
+        "    try:\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt:\n"
+        "        return 130\n"
+        "bitsmith.cli.main = main\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-m", "bitsmith"], env=environment, check=False)
+    assert ended.returncode == 130
+
+
 def test_two_compiles_at_once_both_end_well(command: list[str], compiled: Path, tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()
     both = [subprocess.Popen(command) for _ in range(2)]
