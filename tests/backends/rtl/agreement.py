@@ -10,6 +10,7 @@ from bitsmith.backends.rtl.simulate import simulate
 from bitsmith.execution.batches import Batch, vectors
 from bitsmith.execution.interpreter import run
 from bitsmith.ir.integer import IntegerGraph
+from tests.backends.rtl.needs import require_verilator
 
 
 def assert_equal(graph: IntegerGraph, inputs: Batch | None = None, levels: int = 5) -> Design:
@@ -23,7 +24,8 @@ def assert_equal(graph: IntegerGraph, inputs: Batch | None = None, levels: int =
 
 
 def assert_verilog_equal(graph: IntegerGraph, inputs: Batch | None = None, levels: int = 5) -> Design:
-    """As `assert_equal`, and so does its Verilog in Verilator."""
+    """As `assert_equal`, and so does its Verilog in Verilator, which must be there."""
+    require_verilator()
     inputs = vectors(graph, 1000, seed=7) if inputs is None else inputs
     made, expected = assert_equal(graph, inputs, levels), run(graph, inputs)
     texts = {**sources(made), **project(made, inputs, expected)}

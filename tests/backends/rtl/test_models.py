@@ -10,15 +10,12 @@ import onnx
 import pytest
 
 import bitsmith
-from bitsmith.backends.rtl.simulate import verilator
 from bitsmith.execution.batches import vectors
 from bitsmith.execution.interpreter import run
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.recipe import Recipe
 from tests.backends.rtl.agreement import assert_equal, assert_verilog_equal
 from tests.sketch import Sketch, normal
-
-needs_verilator = pytest.mark.skipif(verilator() is None, reason="Verilator 5 is not installed")
 
 
 def small_network(folder: Path) -> Path:
@@ -44,7 +41,6 @@ def compiled(model: Path, target: str, folder: Path, **recipe: object) -> Intege
     return bitsmith.compile(model, target, known, folder / "out", recipe=chosen, explain=False).graph
 
 
-@needs_verilator
 @pytest.mark.parametrize("target", ["rtl", "rtl-free"])
 def test_every_kind_of_circuit(target: str, tmp_path: Path) -> None:
     graph = compiled(small_network(tmp_path), target, tmp_path, weights=4, activations=4)
@@ -54,7 +50,6 @@ def test_every_kind_of_circuit(target: str, tmp_path: Path) -> None:
     assert made.stages > 2
 
 
-@needs_verilator
 def test_jet_tagging(model_file: Callable[[str], Path], tmp_path: Path) -> None:
     graph = compiled(model_file("jet_mlp_3layer_NODATA.onnx"), "rtl", tmp_path, weights=4, activations=4)
     inputs = vectors(graph, 1000, seed=1)
