@@ -13,7 +13,6 @@ from bitsmith.importing.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.pipelines import NORMALISE
-from tests.backends.c.needs import machine_of
 from tests.compiler.allocation.made_up import BOARD, sensitivity_of
 from tests.integration.conftest import Run, Said
 
@@ -74,7 +73,6 @@ def test_mixed_bits_keep_to_budgets_and_the_manifest_says_how(compile_digits: Ru
 def test_what_was_predicted_is_what_the_generated_c_takes(
     compile_digits: Run, tmp_path: Path, sensitivity: Path
 ) -> None:
-    machine_of("host")
     budgets = ("--budget", "flash=9KiB", "--budget", "ram=4KiB")
     said = compile_digits(*MIXED, *budgets, "--sensitivity", sensitivity, "--effort", "default", "--target", "host")
     assert said.code == 0, said.err
