@@ -62,9 +62,14 @@ class Session:
         self.outputs = tuple(outputs) if outputs is not None else tuple(one.name for one in exported.graph.output)
         if outputs is not None:
             exported = _with_outputs(exported, outputs)
+        options = session_options(threads)
+        if isinstance(model, Graph):
+            # A float graph computes in float. Where activations are rounded to a grid (simulate.py), ONNX Runtime would
+            # fuse what rounds them, and first quantize the weights between to 8 bits per tensor by itself.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session = onnxruntime.InferenceSession(
-                exported.SerializeToString(), session_options(threads), providers=["CPUExecutionProvider"]
+                exported.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except RUNTIME_ERRORS as fault:
             raise self._refused("load", fault) from fault
