@@ -32,6 +32,7 @@ from bitsmith.ir.integer import (
     Function,
     IntegerGraph,
     Linear,
+    MatMul,
     MaxPool,
     Mul,
     Operation,
@@ -41,11 +42,13 @@ from bitsmith.ir.integer import (
     Resize,
     Shape,
     Slice,
+    Softmax,
     Table,
     Transpose,
     Value,
 )
 from bitsmith.ir.shapes import output_shape
+from bitsmith.ir.softmax import exponentials
 from bitsmith.ir.validate import validate
 
 BITS = (8, 8, 8, 8, 4, 2, 7, 1, 16, 12)
@@ -55,6 +58,8 @@ KINDS = (
     "Linear",
     "Add",
     "Mul",
+    "MatMul",
+    "Softmax",
     "AveragePool",
     "MaxPool",
     "Table",
@@ -65,6 +70,8 @@ KINDS = (
     "Pad",
     "Resize",
 )
+COMMON = tuple(kind for kind in KINDS if kind not in ("MatMul", "Softmax"))
+"""What every backend does."""
 
 
 class Builder:
@@ -215,7 +222,7 @@ class Builder:
 @st.composite
 def integer_graphs(
     draw: Callable[[st.SearchStrategy[Any]], Any],
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = COMMON,
     most: int = 5,
     bits: Sequence[int] = BITS,
     grids: Sequence[str] = GRIDS,
@@ -323,6 +330,42 @@ def mul(build: Builder, x: str) -> None:
         return
     format = build.format()
     build.add("Mul", lambda *n: Mul(*n, build.requantize(magnitude, format)), pair, format)
+
+
+def matmul(build: Builder, x: str) -> None:
+    """x times another value or an input made for it, in either order."""
+    *lead, rows, inner = build.values[x].shape
+    other = tuple(size if build.draw(st.booleans()) else 1 for size in lead)
+    alike = [
+        name
+        for name, value in build.values.items()
+        if name not in build.constants
+        and len(value.shape) == len(lead) + 2
+        and all(a == b or 1 in (a, b) for a, b in zip(value.shape[:-2], lead, strict=True))
+        and value.shape[-2] == inner
+    ]
+    if alike and build.draw(st.booleans()):
+        pair = [x, build.choose(alike)]
+    elif build.draw(st.booleans()):
+        pair = [x, build.value("x", (*other, inner, build.integer(1, 5)), build.format())]
+        build.inputs.append(pair[1])
+    else:
+        pair = [build.value("x", (*other, build.integer(1, 5), rows), build.format()), x]
+        build.inputs.append(pair[0])
+    magnitude = math.prod(build.magnitude(name) for name in pair) * build.values[pair[0]].shape[-1]
+    format = build.format()
+    if magnitude > INT32_MAGNITUDE:
+        add(build, x)
+        return
+    build.add("MatMul", lambda *n: MatMul(*n, build.requantize(magnitude, format)), pair, format)
+
+
+def softmax(build: Builder, x: str) -> None:
+    value, format = build.values[x], build.format()
+    step = value.format.scale[0] * build.choose((1.0, 1.0, 0.1, 1e-4, 100.0))
+    tables = exponentials(step, value.format.type.bits, value.shape[-1])
+    rule = build.requantize(1 << 30, format)
+    build.add("Softmax", lambda *n: Softmax(*n, *tables, rule), [x], format)
 
 
 def window(
@@ -448,6 +491,8 @@ MAKERS: dict[str, Callable[[Builder, str], None]] = {
     "Linear": linear,
     "Add": add,
     "Mul": mul,
+    "MatMul": matmul,
+    "Softmax": softmax,
     "AveragePool": average_pool,
     "MaxPool": max_pool,
     "Table": table,
@@ -460,5 +505,5 @@ MAKERS: dict[str, Callable[[Builder, str], None]] = {
 }
 APPLIES: dict[str, Callable[[Builder, str], bool]] = {
     **dict.fromkeys(KINDS, always),
-    **dict.fromkeys(("Conv", "AveragePool", "MaxPool"), is_image),
+    **dict.fromkeys(("Conv", "AveragePool", "MaxPool", "MatMul"), is_image),
 }

@@ -19,6 +19,7 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     Linear,
+    MatMul,
     MaxPool,
     Mul,
     Operation,
@@ -27,6 +28,7 @@ from bitsmith.ir.integer import (
     Reshape,
     Resize,
     Slice,
+    Softmax,
     Table,
     Transpose,
     Value,
@@ -99,6 +101,17 @@ def _add(operation: Add, graph: IntegerGraph) -> Call:
 @call.register
 def _mul(operation: Mul, graph: IntegerGraph) -> Call:
     return _requantizing(operation, graph, "Mul", _zero_points(operation, graph))
+
+
+@call.register
+def _matmul(operation: MatMul, graph: IntegerGraph) -> Call:
+    return _requantizing(operation, graph, "MatMul", _zero_points(operation, graph))
+
+
+@call.register
+def _softmax(operation: Softmax, graph: IntegerGraph) -> Call:
+    attributes = {"width": len(operation.fine), "table_shift": operation.shift}
+    return _requantizing(operation, graph, "Softmax", attributes, "coarse", "fine")
 
 
 @call.register
@@ -216,7 +229,7 @@ def _zero_points(operation: Operation, graph: IntegerGraph) -> dict[str, int]:
 
 
 def _requantizing(
-    operation: Conv | Linear | AveragePool | Add | Mul,
+    operation: Conv | Linear | AveragePool | Add | Mul | MatMul | Softmax,
     graph: IntegerGraph,
     function: str,
     attributes: Attributes,

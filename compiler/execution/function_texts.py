@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from bitsmith.ir.softmax import INTERCEPT, SLOPE, STEPS
+
 DOMAIN = "bitsmith"
 
 
@@ -145,6 +147,56 @@ def _average_pool(sums: str) -> Text:
     return Text("x, multiplier", "requantize(sum of x - x_zero_point over each window)", body)
 
 
+def _normalised() -> str:
+    """S * 2^k from 2^30 to 2^31 as `normal`, and 2^k as `power`, of `sums` S from 1 to 2^31 - 1."""
+    stages = "".join(
+        f"""
+        limit{places} = Constant <value_int = {1 << (31 - places)}> ()
+        step{places} = Constant <value_int = {1 << places}> ()
+        is_below{places} = Less (normal{2 * places}, limit{places})
+        factor{places} = Where (is_below{places}, step{places}, one)
+        normal{places} = Mul (normal{2 * places}, factor{places})
+        power{places} = Mul (power{2 * places}, factor{places})
+        """
+        for places in (16, 8, 4, 2, 1)
+    )
+    return f"""
+        one = Constant <value_int = 1> ()
+        normal32 = Identity (sums)
+        power32 = Identity (one)
+        {stages}
+        normal = Identity (normal1)
+        power = Identity (power1)
+    """
+
+
+def _reciprocal() -> str:
+    """The reciprocal of ir/softmax.py as `reciprocal`, of `normal`."""
+    steps = "".join(
+        f"""
+        product{i} = Mul (normal, r{i})
+        off{i} = Sub (whole, product{i})
+        part{i} = bitsmith.FloorDivided (off{i}, unit)
+        moved{i} = Mul (r{i}, part{i})
+        correction{i} = bitsmith.FloorDivided (moved{i}, unit)
+        r{i + 1} = Add (r{i}, correction{i})
+        """
+        for i in range(STEPS)
+    )
+    return f"""
+        unit = Constant <value_int = {1 << 30}> ()
+        whole = Constant <value_int = {1 << 60}> ()
+        intercept = Constant <value_int = {INTERCEPT}> ()
+        slope = Constant <value_int = {SLOPE}> ()
+        twice = Constant <value_int = {1 << 31}> ()
+        risen = Mul (normal, slope)
+        run = Div (risen, twice)
+        r0 = Sub (intercept, run)
+        {steps}
+        reciprocal = Identity (r{STEPS})
+    """
+
+
 def _capped(plain: Text) -> Text:
     """The same function with an upper bound per channel on what it requantizes to."""
     body = plain.body.replace("bitsmith.Requantize ", "bitsmith.RequantizeCapped ").replace(
@@ -200,6 +252,43 @@ FUNCTIONS = {
         a_centred = bitsmith.Centred <zero_point: int = @a_zero_point> (a)
         b_centred = bitsmith.Centred <zero_point: int = @b_zero_point> (b)
         accumulator = Mul (a_centred, b_centred)
+        {REQUANTIZE}
+        """,
+    ),
+    "MatMul": Text(
+        "a, b, multiplier",
+        # In 64 bits, since MatMulInteger takes bytes alone.
+        "requantize((a - a_zero_point) (b - b_zero_point))",
+        f"""
+        a_centred = bitsmith.Centred <zero_point: int = @a_zero_point> (a)
+        b_centred = bitsmith.Centred <zero_point: int = @b_zero_point> (b)
+        accumulator = MatMul (a_centred, b_centred)
+        {REQUANTIZE}
+        """,
+    ),
+    "Softmax": Text(
+        "x, coarse, fine, multiplier",
+        "requantize(2^30 e / sum e), e = (coarse[d div width] * fine[d mod width]) >> table_shift, d = max x - x",
+        f"""
+        wide = Cast <to = 7> (x)
+        last = Constant <value_ints = [-1]> ()
+        largest = ReduceMax <keepdims = 1> (wide, last)
+        distance = Sub (largest, wide)
+        width = Constant <value_int: int = @width> ()
+        coarse_index = Div (distance, width)
+        fine_index = Mod (distance, width)
+        coarse_part = Gather <axis = 0> (coarse, coarse_index)
+        fine_part = Gather <axis = 0> (fine, fine_index)
+        raised = Mul (coarse_part, fine_part)
+        table_shift = Constant <value_int: int = @table_shift> ()
+        table_step = bitsmith.PowerOfTwo (table_shift)
+        powers = Div (raised, table_step)
+        sums = ReduceSum <keepdims = 1> (powers, last)
+        {_normalised()}
+        {_reciprocal()}
+        shares = Mul (powers, power)
+        parts = Mul (shares, reciprocal)
+        accumulator = Div (parts, unit)
         {REQUANTIZE}
         """,
     ),
@@ -280,22 +369,17 @@ FUNCTIONS = {
     "Requantize": Text(
         "accumulator, multiplier",
         "clamp(((accumulator * multiplier + 2^(shift - 1)) >> shift) + zero_point, lowest, highest)",
-        # The shift rounds down, negative numbers too: Mod takes the sign of the divisor. Where clamps, since Clip, Min
-        # and Max of int64 are wrong beyond 32 bits in ONNX Runtime on x86 (microsoft/onnxruntime#25280).
+        # Where clamps, since Clip, Min and Max of int64 are wrong beyond 32 bits in ONNX Runtime on x86
+        # (microsoft/onnxruntime#25280).
         """
-        one = Constant <value = uint64 {1}> ()
         shift = Constant <value_int: int = @shift> ()
-        places = Cast <to = 13> (shift)
-        power = BitShift <direction = "LEFT"> (one, places)
-        step = Cast <to = 7> (power)
+        step = bitsmith.PowerOfTwo (shift)
         two = Constant <value_int = 2> ()
         half = Div (step, two)
         wide = Cast <to = 7> (accumulator)
         product = Mul (wide, multiplier)
         raised = Add (product, half)
-        remainder = Mod (raised, step)
-        whole = Sub (raised, remainder)
-        shifted = Div (whole, step)
+        shifted = bitsmith.FloorDivided (raised, step)
         zero_point = Constant <value_int: int = @zero_point> ()
         moved = Add (shifted, zero_point)
         lowest = Constant <value_int: int = @lowest> ()
@@ -316,6 +400,26 @@ FUNCTIONS = {
         is_above = Greater (free, caps)
         capped = Where (is_above, caps, free)
         y = Cast <to: int = @type> (capped)
+        """,
+    ),
+    "PowerOfTwo": Text(
+        "places",
+        "2^places as int64",
+        """
+        one = Constant <value = uint64 {1}> ()
+        unsigned = Cast <to = 13> (places)
+        power = BitShift <direction = "LEFT"> (one, unsigned)
+        y = Cast <to = 7> (power)
+        """,
+    ),
+    "FloorDivided": Text(
+        "x, divisor",
+        # Div rounds towards zero; Mod takes the sign of the divisor.
+        "x / divisor, rounded down",
+        """
+        remainder = Mod (x, divisor)
+        multiple = Sub (x, remainder)
+        y = Div (multiple, divisor)
         """,
     ),
     "Centred": Text(
@@ -375,7 +479,7 @@ FUNCTIONS = {
 
 REQUANTIZING = (
     *("Conv", "ConvWide", "ConvWideWeight", "Linear", "LinearWide", "LinearWideWeight"),
-    *("AveragePool", "AveragePoolWide", "Add", "Mul"),
+    *("AveragePool", "AveragePoolWide", "Add", "Mul", "MatMul", "Softmax"),
 )
 FUNCTIONS |= {f"{name}Capped": _capped(FUNCTIONS[name]) for name in REQUANTIZING}
 

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import InternalError
-from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, Mul, Operation
+from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, MatMul, Mul, Operation, Softmax
 from bitsmith.ir.shapes import windows
+from bitsmith.ir.softmax import reciprocal
 
 Array = npt.NDArray[Any]
 
@@ -88,6 +89,24 @@ def _add(operation: Add, operands: Sequence[Array]) -> Array:
 def _mul(operation: Mul, operands: Sequence[Array]) -> Array:
     a, b = operands
     return np.multiply(a, b)
+
+
+@accumulate.register
+def _matmul(operation: MatMul, operands: Sequence[Array]) -> Array:
+    a, b = operands
+    return np.matmul(a, b)
+
+
+@accumulate.register
+def _softmax(operation: Softmax, operands: Sequence[Array]) -> Array:
+    x = operands[0].astype(np.int64)
+    distances = x.max(axis=-1, keepdims=True) - x
+    width = len(operation.fine)
+    powers = (operation.coarse[distances // width] * operation.fine[distances % width]) >> operation.shift
+    sums = powers.sum(axis=-1, keepdims=True)
+    # frexp gives the bits of a number: float64 holds every sum below 2^31.
+    places = 31 - np.frexp(sums.astype(np.float64))[1].astype(np.int64)
+    return ((powers << places) * reciprocal(sums << places)) >> 30
 
 
 @accumulate.register

@@ -17,10 +17,13 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     Linear,
+    MatMul,
     MaxPool,
     Mul,
     Operation,
     Pad,
+    Shape,
+    Softmax,
     Table,
 )
 
@@ -68,7 +71,8 @@ def bounds(graph: IntegerGraph) -> Bounds:
             interval.minus(value.format.zero_point)
             for interval, value in zip(operands, graph.operands(operation), strict=True)
         ]
-        magnitude = accumulator_magnitude(operation, centred)
+        shape = graph.operands(operation)[0].shape
+        magnitude = accumulator_magnitude(operation, centred, shape)
         if magnitude is not None:
             # The operands of an Add are scaled before they meet: its terms are the 64-bit products themselves.
             width = 64 if isinstance(operation, Add) else 32
@@ -101,8 +105,10 @@ def _remedy(operation: Operation, centred: list[Interval]) -> str:
     )
 
 
-def accumulator_magnitude(operation: Operation, centred: list[Interval]) -> int | None:
+def accumulator_magnitude(operation: Operation, centred: list[Interval], shape: Shape) -> int | None:
     """The largest |partial sum| of the accumulator, given the operands' ranges less their zero points.
+
+    shape: of the first operand.
 
     None for operations that only move or select elements.
     """
@@ -117,6 +123,10 @@ def accumulator_magnitude(operation: Operation, centred: list[Interval]) -> int 
             )
         case Mul():
             return centred[0].magnitude * centred[1].magnitude
+        case MatMul():
+            return centred[0].magnitude * centred[1].magnitude * shape[-1]
+        case Softmax():
+            return max(shape[-1] * operation.one, 1 << 30)
         case AveragePool():
             return centred[0].magnitude * math.prod(operation.kernel)
         case _:
@@ -132,7 +142,7 @@ def _sums(operation: Conv | Linear) -> tuple[npt.NDArray[np.int64], npt.NDArray[
 def result_interval(operation: Operation, operands: list[Interval]) -> Interval:
     """The range of the output, given the operands' ranges."""
     match operation:
-        case Conv() | Linear() | Add() | Mul() | AveragePool():
+        case Conv() | Linear() | Add() | Mul() | MatMul() | Softmax() | AveragePool():
             rule = operation.requantize
             return Interval(rule.lowest, rule.highest if rule.caps is None else int(rule.caps.max()))
         case Table():

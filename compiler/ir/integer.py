@@ -151,6 +151,56 @@ class Mul(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class MatMul(Operation):
+    """`acc[..., i, j] = sum_k (a[..., i, k] - a_zero_point) * (b[..., k, j] - b_zero_point)`.
+
+    Both operands are computed: (..., rows, inner) and (..., inner, columns), of one rank, whose leading axes broadcast.
+    A number that scales the product, as attention's 1 / sqrt(width) does, is part of requantize's multiplier.
+    """
+
+    requantize: Requantize
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Operation):
+    """`exp(x_j) / sum_i exp(x_i)` over the last axis, as 2^30ths of one, without float and without division.
+
+        d_j = max_i x_i - x_j
+        e_j = (coarse[d_j div F] * fine[d_j mod F]) >> shift,  F = len(fine)
+        S = sum_j e_j,  k such that 2^30 <= S * 2^k < 2^31
+        acc_j = ((e_j * 2^k) * reciprocal(S * 2^k)) >> 30
+
+        which is requantized as any accumulator. `reciprocal` (ir/softmax.py) is that of a number of 31 bits.
+
+    coarse, fine: int64 of 0 to 2^31 - 1, falling, len(coarse) * len(fine) = 2^bits of x; coarse[0] * fine[0] >> shift
+    is 1 or more, and n times it, for rows of n, less than 2^31. `exponentials` makes them of the scale of x: one table
+    (fine = [1], shift = 0) of up to 8 bits, two of more.
+
+    Where e_j is within v of E * exp(-scale * d_j), the result is off the true softmax p of the same reals by at most
+
+        |acc_j / 2^30 - p_j| <= v * (1 + n * p_j) / S + 2^-27,  S >= E,
+
+    before requantize rounds it to a grid. With one table v = 1/2, with two v = 2, and E = 2^23 for rows of 255 or
+    fewer: of 64 elements in 8 bits none is off by more than 2^-17. (Max-subtraction as I-BERT has it, Kim et al. 2021,
+    arXiv:2101.01321, section 3.5; tables and a reciprocal stand for its polynomial and its division.)
+    """
+
+    coarse: npt.NDArray[np.int64]
+    fine: npt.NDArray[np.int64]
+    shift: int
+    requantize: Requantize
+
+    def __post_init__(self) -> None:
+        _freeze(self, "coarse", np.int64)
+        _freeze(self, "fine", np.int64)
+
+    @property
+    def one(self) -> int:
+        """The largest e: that of the largest x."""
+        return int(self.coarse[0]) * int(self.fine[0]) >> self.shift
+
+
+@dataclass(frozen=True, eq=False)
 class AveragePool(Operation):
     """`acc = sum (x - x_zero_point)` over a window; requantize's multiplier holds the 1/count.
 

@@ -13,6 +13,7 @@ from bitsmith.ir.integer import (
     Concat,
     Conv,
     Linear,
+    MatMul,
     MaxPool,
     Mul,
     Operation,
@@ -21,6 +22,7 @@ from bitsmith.ir.integer import (
     Resize,
     Shape,
     Slice,
+    Softmax,
     Table,
     Transpose,
 )
@@ -55,7 +57,9 @@ def output_shape(operation: Operation, operands: Sequence[Shape], declared: Shap
             return (*x[:-1], operation.weight.shape[0])
         case Add() | Mul():
             return _broadcast(operation, operands)
-        case Table():
+        case MatMul():
+            return _product(operation, operands)
+        case Table() | Softmax():
             return x
         case Concat():
             return _side_by_side(operation, operands)
@@ -78,6 +82,13 @@ def _broadcast(operation: Operation, operands: Sequence[Shape]) -> Shape:
     except ValueError:
         shapes = " and ".join(str(list(shape)) for shape in operands)
         raise InternalError(f"operands of shapes {shapes} do not broadcast", where=operation.name) from None
+
+
+def _product(operation: MatMul, operands: Sequence[Shape]) -> Shape:
+    a, b = operands
+    if min(len(a), len(b)) < 2 or len(a) != len(b) or a[-1] != b[-2]:
+        raise InternalError(f"multiplies {list(a)} by {list(b)}", where=operation.name)
+    return (*_broadcast(operation, [a[:-2], b[:-2]]), a[-2], b[-1])
 
 
 def _side_by_side(operation: Concat, operands: Sequence[Shape]) -> Shape:

@@ -13,6 +13,7 @@ from functools import singledispatch
 import numpy as np
 
 from bitsmith.errors import InternalError
+from bitsmith.ir.bounds import INT32_MAGNITUDE
 from bitsmith.ir.formats import Format, IntegerArray, IntegerType
 from bitsmith.ir.grids import Codebook, Grid
 from bitsmith.ir.integer import (
@@ -22,6 +23,7 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     Linear,
+    MatMul,
     MaxPool,
     Mul,
     Operation,
@@ -31,6 +33,7 @@ from bitsmith.ir.integer import (
     Resize,
     Shape,
     Slice,
+    Softmax,
     Table,
     Transpose,
     Value,
@@ -39,7 +42,7 @@ from bitsmith.ir.shapes import output_shape
 
 Problems = Iterator[str]
 
-OPERANDS = {Add: 2, Mul: 2}
+OPERANDS = {Add: 2, Mul: 2, MatMul: 2}
 BROADCASTING = (Add, Mul)
 # Elements pass through these unchanged, so the integers must mean the same before and after.
 KEEPS_FORMAT = (MaxPool, Concat, Reshape, Transpose, Slice, Pad, Resize)
@@ -112,7 +115,7 @@ def _constants(graph: IntegerGraph, operation: Operation, result: Value) -> Prob
         yield "reads a constant: only Add and Mul may"
     if not computed:
         yield "reads constants alone"
-    if isinstance(operation, BROADCASTING):
+    if isinstance(operation, (*BROADCASTING, MatMul)):
         for name in computed:
             if len(graph.values[name].shape) != len(result.shape):
                 yield f"{name} and {result.name} differ in rank, so their batches would not line up"
@@ -153,6 +156,22 @@ def _add(operation: Add, x: Value, result: Value) -> Problems:
         yield f"has the multipliers {operation.multipliers}"
     if (operation.requantize.multiplier != 1).any():
         yield "requantizes by a multiplier other than 1"
+
+
+@_rules.register
+def _softmax(operation: Softmax, x: Value, result: Value) -> Problems:
+    coarse, fine = operation.coarse, operation.fine
+    if not x.shape:
+        yield "has no axis to normalise over"
+    if coarse.ndim != 1 or fine.ndim != 1 or not operation.coarse.size or not operation.fine.size:
+        yield f"has tables of shape {list(coarse.shape)} and {list(fine.shape)}"
+    elif len(coarse) * len(fine) != 1 << x.format.type.bits or len(fine) & (len(fine) - 1):
+        yield f"has tables of {len(coarse)} and {len(fine)} entries for {x.format.type}"
+    for table in (coarse, fine):
+        if table.min() < 0 or table.max() > INT32_MAGNITUDE or (np.diff(table) > 0).any():
+            yield "has tables that rise, or hold numbers outside [0, 2^31)"
+    if not 0 <= operation.shift <= 62 or operation.one < 1:
+        yield "gives the largest element nothing"
 
 
 @_rules.register

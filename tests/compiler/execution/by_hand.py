@@ -20,6 +20,7 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     Linear,
+    MatMul,
     MaxPool,
     Mul,
     Operation,
@@ -29,6 +30,7 @@ from bitsmith.ir.integer import (
     Resize,
     Shape,
     Slice,
+    Softmax,
     Table,
     Transpose,
     Value,
@@ -128,6 +130,35 @@ def _add(op: Add, operands: list[Operand], index: Index, shape: Shape) -> int:
 def _mul(op: Mul, operands: list[Operand], index: Index, shape: Shape) -> int:
     a, b = (operand.centred(*broadcast(index, operand.array.shape)) for operand in operands)
     return requantized(a * b, op.requantize, index)
+
+
+@element.register
+def _matmul(op: MatMul, operands: list[Operand], index: Index, shape: Shape) -> int:
+    a, b = operands
+    *lead, row, column = index
+    left, right = (broadcast(tuple(lead), operand.array.shape[:-2]) for operand in operands)
+    inner = range(a.array.shape[-1])
+    return requantized(
+        sum(a.centred(*left, row, k) * b.centred(*right, k, column) for k in inner), op.requantize, index
+    )
+
+
+@element.register
+def _softmax(op: Softmax, operands: list[Operand], index: Index, shape: Shape) -> int:
+    (x,) = operands
+    row = [x.at(*index[:-1], j) for j in range(shape[-1])]
+    distances = [max(row) - one for one in row]
+    powers = [int(op.coarse[d // len(op.fine)]) * int(op.fine[d % len(op.fine)]) >> op.shift for d in distances]
+    total, places = sum(powers), 0
+    while total << places < 1 << 30:
+        places += 1
+    divisor = total << places
+    assert divisor < 1 << 31
+    r = 2**29 * 48 // 17 - (divisor * (2**29 * 32 // 17 + 1) >> 31)
+    for _ in range(3):
+        r += r * (2**60 - divisor * r >> 30) >> 30
+    assert 0 <= 2**60 // divisor - r <= 2
+    return requantized((powers[index[-1]] << places) * r >> 30, op.requantize, index)
 
 
 @element.register

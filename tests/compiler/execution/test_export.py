@@ -91,7 +91,7 @@ def test_each_operation_equals_the_interpreter(kind: str, data: st.DataObject) -
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-@given(graph=integer_graphs(most=10), level=st.sampled_from((OFF, DEFAULT)), samples=st.integers(0, 9))
+@given(graph=integer_graphs(KINDS, most=10), level=st.sampled_from((OFF, DEFAULT)), samples=st.integers(0, 9))
 def test_whole_graphs_equal_the_interpreter(graph: IntegerGraph, level: Any, samples: int) -> None:
     assert_equal(graph, vectors(graph, samples, seed=samples), level)
 

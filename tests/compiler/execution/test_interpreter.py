@@ -45,7 +45,7 @@ def test_each_operation_equals_arithmetic_by_hand(kind: str, data: st.DataObject
         np.testing.assert_array_equal(made[name], array, err_msg=name)
 
 
-@given(graph=integer_graphs(most=6))
+@given(graph=integer_graphs(KINDS, most=6))
 def test_whole_graphs_equal_arithmetic_by_hand(graph: IntegerGraph) -> None:
     inputs = vectors(graph, 5, seed=0)
     made, expected = run(graph, inputs, keep=True), run_by_hand(graph, inputs)
@@ -54,7 +54,7 @@ def test_whole_graphs_equal_arithmetic_by_hand(graph: IntegerGraph) -> None:
     }
 
 
-@given(graph=integer_graphs(most=6))
+@given(graph=integer_graphs(KINDS, most=6))
 def test_static_bounds_hold(graph: IntegerGraph) -> None:
     found = bounds(graph)
     values = {**graph.constants, **run(graph, vectors(graph, 12, seed=1), keep=True)}
@@ -175,7 +175,7 @@ def test_padding_contributes_nothing_whatever_the_zero_point() -> None:
     assert run(graph_of(conv, *values), {"x": np.array([[[101, 105]]], np.int8)})["y"].tolist() == [[[6, 6]]]
 
 
-@given(graph=integer_graphs(most=4), batch=st.integers(1, 5), samples=st.integers(0, 7))
+@given(graph=integer_graphs(KINDS, most=4), batch=st.integers(1, 5), samples=st.integers(0, 7))
 def test_batches_change_nothing(graph: IntegerGraph, batch: int, samples: int) -> None:
     inputs = vectors(graph, samples, seed=3)
     whole, parts = run(graph, inputs), run_batched(graph, inputs, batch)

@@ -37,7 +37,7 @@ from bitsmith.ir.integer import (
 )
 from bitsmith.ir.shapes import output_shape
 from bitsmith.ir.validate import validate
-from tests.strategies import integer_graphs
+from tests.strategies import KINDS, integer_graphs
 
 INT8 = Format(IntegerType(8), (1.0,))
 OTHER = Format(IntegerType(8), (2.0,))
@@ -335,6 +335,6 @@ def test_an_operation_without_a_rule_is_refused() -> None:
         output_shape(Operation("new", ("x",), "y"), [(1,)], (1,))
 
 
-@given(graph=integer_graphs())
+@given(graph=integer_graphs(KINDS))
 def test_random_graphs_keep_the_rules(graph: IntegerGraph) -> None:
     validate(graph)

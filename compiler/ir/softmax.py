@@ -1,0 +1,66 @@
+"""The parts of a softmax in integers: tables of exponentials, and a reciprocal without division."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+
+ONE_TABLE = 8
+"""Bits up to which all exponentials stand in one table."""
+
+MOST_BITS = 23
+"""Of an exponential: more would gain nothing in 16-bit results."""
+
+RECIPROCAL_ERROR = 2
+"""By how much `reciprocal` may fall short of 2^60 / T."""
+
+LEAST, STEPS = 1 << 30, 3
+INTERCEPT = (48 << 29) // 17
+SLOPE = -(-(32 << 29) // 17)
+
+
+class Exponentials(NamedTuple):
+    """`(coarse[d div F] * fine[d mod F]) >> shift` is exp(-step * d) in units of its value at 0, F = len(fine)."""
+
+    coarse: Integers
+    fine: Integers
+    shift: int
+
+
+def exponentials(step: float, bits: int, count: int) -> Exponentials:
+    """Tables for rows of `count` integers of so many bits and this scale, whose sums stay below 2^31.
+
+    Up to 8 bits there is one table; above, one of the multiples of 2^8 steps and one of the steps in between, since
+    exp(-a - b) = exp(-a) * exp(-b). Entries are exponentials in units of 2^-E, rounded half up, with E = 23, or less
+    in rows of more than 255.
+    """
+    unit = 1 << min(MOST_BITS, 31 - count.bit_length())
+
+    def table(multiple: int, entries: int) -> Integers:
+        distances = multiple * np.arange(entries, dtype=np.float64)
+        return np.floor(unit * np.exp(-step * distances) + 0.5).astype(np.int64)
+
+    if bits <= ONE_TABLE:
+        return Exponentials(table(1, 1 << bits), np.ones(1, np.int64), 0)
+    width = 1 << ONE_TABLE
+    return Exponentials(table(width, 1 << (bits - ONE_TABLE)), table(1, width), unit.bit_length() - 1)
+
+
+def reciprocal(divisor: Integers) -> Integers:
+    """floor(2^60 / T), or less by at most RECIPROCAL_ERROR, of divisors 2^30 <= T < 2^31.
+
+        r = floor(2^29 * 48/17) - (T * ceil(2^29 * 32/17) >> 31)
+        three times:  r = r + ((r * ((2^60 - T * r) >> 30)) >> 30)
+
+    The line is within 1/17 of the hyperbola everywhere, and each step of Newton's squares the relative error and ends
+    below the reciprocal, where rounding down keeps it: so T * r never exceeds 2^60, and no product passes 2^61.
+    (Ercegovac and Lang, Digital Arithmetic, 2004, section 7.2.)
+    """
+    r: Integers = INTERCEPT - ((divisor * SLOPE) >> 31)
+    for _ in range(STEPS):
+        r = r + ((r * (((1 << 60) - divisor * r) >> 30)) >> 30)
+    return r
