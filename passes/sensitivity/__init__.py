@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from bitsmith import registry
 from bitsmith.errors import PipelineError
+from bitsmith.execution.divergence import KINDS, SOFTENED, Divergence
 from bitsmith.execution.network import layers_of, macs_of
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
@@ -19,7 +20,6 @@ from bitsmith.module import Module
 from bitsmith.passes.quantize_activations import QuantizeActivations
 from bitsmith.passes.quantize_weights import QuantizeWeights
 from bitsmith.passes.sensitivity.direct import Rounded, activation_losses, nearest, weight_losses
-from bitsmith.passes.sensitivity.divergence import KINDS, SOFTENED, Divergence
 from bitsmith.passes.sensitivity.learned_rounding import learned
 from bitsmith.passes.sensitivity.neighbours import interactions
 from bitsmith.passes.sensitivity.reconstruction import weighted_errors

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from bitsmith.execution.divergence import Divergence
 from bitsmith.execution.network import Layer, Network, Tail
-from bitsmith.passes.sensitivity.divergence import Divergence
 from bitsmith.passes.sensitivity.study import FloatArray
 
 Arrays = Mapping[str, FloatArray]

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.dataset import Dataset
+from bitsmith.execution.divergence import Divergence
 from bitsmith.execution.network import Layer, Network, array_of, layers_of
 from bitsmith.ir.formats import Format
 from bitsmith.ir.graph import Graph, Value
 from bitsmith.ir.sharing import MOVES
-from bitsmith.passes.sensitivity.divergence import Divergence
 from bitsmith.progress import Progress, silent
 
 FloatArray = npt.NDArray[np.float32]

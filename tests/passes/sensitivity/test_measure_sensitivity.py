@@ -14,6 +14,7 @@ import pytest
 
 from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError
+from bitsmith.execution.divergence import Divergence
 from bitsmith.execution.network import logits
 from bitsmith.execution.runtime import Session
 from bitsmith.execution.simulate import simulated
@@ -27,7 +28,6 @@ from bitsmith.manager import Changes, Pipeline
 from bitsmith.module import Module
 from bitsmith.passes import sensitivity as sensitivity_pass
 from bitsmith.passes.sensitivity import METHODS, MeasureSensitivity, study
-from bitsmith.passes.sensitivity.divergence import Divergence
 from bitsmith.pipelines import NORMALISE
 from bitsmith.target import Target
 from tests.sketch import Sketch, normal

@@ -7,12 +7,12 @@ import numpy.typing as npt
 import pytest
 
 from bitsmith.dataset import Dataset
+from bitsmith.execution.divergence import Divergence
 from bitsmith.execution.network import Network, array_of
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
-from bitsmith.passes.sensitivity.divergence import Divergence
 from bitsmith.passes.sensitivity.felt import Felt
 from bitsmith.passes.sensitivity.trace import fisher_trace
 from bitsmith.pipelines import NORMALISE

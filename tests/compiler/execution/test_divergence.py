@@ -7,11 +7,11 @@ from scipy.special import rel_entr, softmax
 from scipy.stats import entropy
 
 from bitsmith.dataset import Dataset
+from bitsmith.execution.divergence import Divergence, temperature
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.graph import Graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
-from bitsmith.passes.sensitivity.divergence import Divergence, temperature
 from bitsmith.pipelines import NORMALISE
 from bitsmith.target import Target
 from tests.sketch import Sketch, normal

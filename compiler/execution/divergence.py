@@ -49,14 +49,16 @@ class Divergence:
     @classmethod
     def of(cls, graph: Graph, data: Dataset, kind: str, batch_size: int) -> Divergence:
         """For the outputs of a float graph in normal form, with temperatures and variances as they are on `data`."""
-        names = logits(graph)
-        session = Session(graph, names)
-        parts = [session.run(batch) for batch in data.batches(batch_size)]
-        real = {name: np.concatenate([part[name] for part in parts]) for name in names}
-        classes = {name for name, value in zip(names, graph.outputs, strict=True) if _holds_classes(graph, value)}
+        return cls.between(graph, outputs_of(graph, data, batch_size), kind)
+
+    @classmethod
+    def between(cls, graph: Graph, real: Outputs, kind: str) -> Divergence:
+        """The same, where what the graph makes of the samples is known: by the names of `logits`."""
+        of = zip(real, graph.outputs, strict=True)
+        classes = {name for name, value in of if _holds_classes(graph, value)}
         return cls(
-            {name: temperature(real[name]) if kind == SOFTENED else 1.0 for name in names if name in classes},
-            {name: _variance(real[name]) for name in names if name not in classes},
+            {name: temperature(real[name]) if kind == SOFTENED else 1.0 for name in real if name in classes},
+            {name: _variance(real[name]) for name in real if name not in classes},
         )
 
     def __call__(self, real: Outputs, found: Outputs) -> float:
@@ -68,6 +70,14 @@ class Divergence:
             squares = np.square(real[name].astype(np.float64) - found[name]).sum() / len(real[name])
             total += float(squares) / 2 / variance
         return total
+
+
+def outputs_of(graph: Graph, data: Dataset, batch_size: int) -> dict[str, FloatArray]:
+    """What a float graph makes of all samples, by the names of `logits` and in their order."""
+    names = logits(graph)
+    session = Session(graph, names)
+    parts = [session.run(batch) for batch in data.batches(batch_size)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def temperature(real: npt.ArrayLike) -> float:
