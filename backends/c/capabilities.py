@@ -8,8 +8,8 @@ from bitsmith.backends.c.kernels.preferences import OPTION, Preferences
 from bitsmith.registry import suggest
 from bitsmith.target import Target
 
-FEATURES = frozenset(("dsp", "mve", "no-multiply", "registers"))
-"""That kernels go by: Armv7E-M DSP, Helium, the want of a multiplier, and some 30 registers."""
+FEATURES = frozenset(("avx2", "dsp", "mve", "no-multiply", "registers"))
+"""That kernels go by: AVX2, Armv7E-M DSP, Helium, the want of a multiplier, and some 30 registers."""
 
 
 def refusals(target: Target) -> list[Refusal]:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from bitsmith.errors import ArtifactError, VerificationError
@@ -33,12 +33,28 @@ def require_compiler() -> str:
     return found
 
 
+@cache
+def has_avx2() -> bool:
+    """Whether this machine's processor has AVX2, as far as Linux tells."""
+    try:
+        return "avx2" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+
+
+def vector_flags(sources: Mapping[str, str]) -> tuple[str, ...]:
+    """Options of the compiler for vectors that sources make use of, where this machine has them."""
+    wanted = any("__AVX2__" in text for text in sources.values())
+    return ("-mavx2",) if wanted and has_avx2() else ()
+
+
 def run(sources: Mapping[str, str], given: bytes, defines: Sequence[str] = ()) -> bytes:
     """Compile sources, among them a `main`, and run them on the bytes of their standard input.
 
     Raises VerificationError for C that does not compile without a warning, or that a sanitizer stops.
     """
-    program = _compiled(tuple(sorted(sources.items())), tuple(defines), require_compiler())
+    options = (*vector_flags(sources), *(f"-D{name}" for name in defines))
+    program = _compiled(tuple(sorted(sources.items())), options, require_compiler())
     done = subprocess.run([program.path], input=given, capture_output=True, check=False)
     if done.returncode:
         told = done.stderr.decode(errors="replace").strip().splitlines()
@@ -62,13 +78,13 @@ class _Compiled:
 
 
 @lru_cache(maxsize=2)
-def _compiled(sources: tuple[tuple[str, str], ...], defines: tuple[str, ...], compiler: str) -> _Compiled:
+def _compiled(sources: tuple[tuple[str, str], ...], options: tuple[str, ...], compiler: str) -> _Compiled:
     """Kept for the last models, since a data set is run batch by batch."""
     folder = tempfile.TemporaryDirectory(prefix="bitsmith-c-")
     for name, text in sources:
         (Path(folder.name) / name).write_text(text, encoding="utf-8")
     units = [name for name, _ in sources if name.endswith(".c")]
-    command = [compiler, *STRICT, *OPTIMIZED, *SANITIZED, *(f"-D{name}" for name in defines), *units, "-o", "model"]
+    command = [compiler, *STRICT, *OPTIMIZED, *SANITIZED, *options, *units, "-o", "model"]
     done = subprocess.run(command, cwd=folder.name, capture_output=True, text=True, check=False)
     if done.returncode:
         raise VerificationError(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.backends.c.kernels import Kernel, Site, choose
+from bitsmith.backends.c.arena import Arena
+from bitsmith.backends.c.economy import within
+from bitsmith.backends.c.kernels import Site, candidates
 from bitsmith.backends.c.layout import Tensor, last_first, lay_out
-from bitsmith.backends.c.memory import Buffer, MemoryPlan, Overlap, plan
+from bitsmith.backends.c.memory import MemoryPlan
 from bitsmith.backends.c.movement import is_identity
+from bitsmith.backends.c.stage import Stage, Step
 from bitsmith.figures import macs
 from bitsmith.ir.bounds import Bounds, bounds
 from bitsmith.ir.integer import IntegerGraph, Operation
@@ -30,7 +33,7 @@ def taken() -> frozenset[str]:
     folder = files("bitsmith.templates") / "c"
     found = {"model_run", "model_run_in", "model_trace", "size_t"}
     found.update(f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64))
-    for place in (folder, folder / "dsp", folder / "mve"):
+    for place in (folder, *(folder / name for name in ("avx2", "dsp", "mve"))):
         for entry in place.iterdir():
             if entry.name.endswith(".c.j2"):
                 found.update(HELPERS.findall(entry.read_text(encoding="utf-8")))
@@ -38,36 +41,28 @@ def taken() -> frozenset[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """One call of a kernel's function."""
-
-    site: Site
-    kernel: Kernel
-
-    @property
-    def scratch(self) -> str:
-        """The name of its scratch buffer."""
-        return f"scratch of {self.site.function}"
-
-
-@dataclass(frozen=True, eq=False)
 class Program:
     """What is written as C.
 
     graph:   laid out for channels last. tensors: every value of it by name.
-    steps:   in order; operations that cost nothing have none.
+    stages:  in order; operations that cost nothing have none.
     functions: the C identifier of the operation that makes a value, by value.
     homes:   by value, the value in whose memory it lies: itself, or what it is a free reshape of.
-    memory:  the arena, with an offset for every home and every step's scratch.
+    memory:  the arena, with an offset for every home and every stage's scratch.
     """
 
     graph: IntegerGraph
     target: Target
     tensors: Mapping[str, Tensor]
-    steps: tuple[Step, ...]
+    stages: tuple[Stage, ...]
     functions: Mapping[str, str]
     homes: Mapping[str, str]
     memory: MemoryPlan
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every call of a kernel's function."""
+        return tuple(stage for stage in self.stages if isinstance(stage, Step))
 
     @property
     def flash(self) -> int:
@@ -76,7 +71,10 @@ class Program:
 
 
 def build(graph: IntegerGraph, target: Target) -> Program:
-    """Lay out, choose kernels and plan memory for a graph."""
+    """Lay out, choose kernels and plan memory for a graph.
+
+    Kernels are the fastest, unless the target's RAM is less than they need.
+    """
     laid, tensors = lay_out(graph)
     homes = _homes(laid, tensors)
     limits = bounds(laid)
@@ -86,9 +84,19 @@ def build(graph: IntegerGraph, target: Target) -> Program:
         for operation in laid
         if homes[operation.output] == operation.output
     ]
-    steps = tuple(Step(site, choose(site)) for site in sites)
+    arena = Arena(laid, tensors, homes)
+    stages: tuple[Stage, ...] = tuple(_step(site) for site in sites)
+    memory = arena.plan(stages)
+    if target.ram is not None and memory.total > target.ram:
+        stages = within(stages, arena, target.ram)
+        memory = arena.plan(stages)
     makers = {operation.output: functions[operation.name] for operation in laid}
-    return Program(laid, target, tensors, steps, makers, homes, _memory(laid, tensors, steps, homes))
+    return Program(laid, target, tensors, stages, makers, homes, memory)
+
+
+def _step(site: Site) -> Step:
+    fastest, *others = candidates(site)
+    return Step(site, fastest, tuple(others))
 
 
 def identifiers(names: Iterable[str], used: Iterable[str] = ()) -> dict[str, str]:
@@ -161,45 +169,3 @@ def _site(
 def _aligned(constant: npt.NDArray[np.integer], rank: int) -> npt.NDArray[np.integer]:
     """With leading axes of 1, as broadcasting has them."""
     return constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
-
-
-def _memory(
-    graph: IntegerGraph, tensors: Mapping[str, Tensor], steps: tuple[Step, ...], homes: Mapping[str, str]
-) -> MemoryPlan:
-    end = len(steps)
-    first = dict.fromkeys(graph.inputs, 0)
-    last = dict.fromkeys(graph.inputs, 0)
-    sizes: dict[str, int] = {name: tensors[name].bytes for name in graph.inputs}
-    for position, step in enumerate(steps):
-        name = step.site.output.name
-        first[name] = last[name] = position
-        sizes[name] = step.site.output.bytes
-        for tensor in step.site.inputs:
-            if tensor.name not in graph.constants:
-                last[homes[tensor.name]] = position
-    for name in graph.outputs:
-        last[homes[name]] = end
-    buffers = [Buffer(name, sizes[name], first[name], last[name]) for name in first]
-    overlaps = []
-    for position, step in enumerate(steps):
-        if step.kernel.scratch:
-            alignment = step.kernel.scratch_alignment
-            buffers.append(Buffer(step.scratch, step.kernel.scratch, position, position, alignment))
-        for operand in step.kernel.gaps:
-            read = homes[step.site.inputs[operand].name]
-            # A value that is an operand twice must bear with both.
-            both = [other for other, one in enumerate(step.site.inputs) if homes.get(one.name) == read]
-            if last[read] == position and all(one in step.kernel.gaps for one in both):
-                gaps = [step.kernel.gaps[one] for one in both]
-                at_least = [gap for gap in gaps if gap is not None]
-                if len(at_least) == len(gaps):
-                    overlaps.append(Overlap(step.site.output.name, read, max(at_least)))
-                elif all(gap <= 0 for gap in at_least):
-                    overlaps.append(Overlap(step.site.output.name, read, None))
-    return plan(buffers, overlaps)
-
-
-def with_choice(program: Program, steps: tuple[Step, ...]) -> Program:
-    """The program with other kernels in its steps, its memory planned again."""
-    memory = _memory(program.graph, program.tensors, steps, program.homes)
-    return replace(program, steps=steps, memory=memory)

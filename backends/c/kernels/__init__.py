@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from bitsmith.backends.c.kernels.avx2 import Avx2Words
 from bitsmith.backends.c.kernels.binary import PortableBinary
 from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, PortableGroupedConv
 from bitsmith.backends.c.kernels.dsp import DspAdd, DspAverage, DspConv, DspDepthwise, DspLinear, DspNarrowConv
@@ -15,7 +18,7 @@ from bitsmith.backends.c.kernels.preferences import Preferences
 from bitsmith.backends.c.kernels.table import PortableTable
 from bitsmith.errors import InternalError, UnsupportedError
 
-__all__ = ["FAMILIES", "Constant", "Kernel", "KernelFamily", "Site", "choose"]
+__all__ = ["FAMILIES", "Constant", "Kernel", "KernelFamily", "Site", "candidates"]
 
 FAMILIES: tuple[KernelFamily, ...] = (
     HeliumDepthwise(),
@@ -28,6 +31,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     DspLinear(),
     DspAdd(),
     DspAverage(),
+    Avx2Words(),
     TableProducts(),
     PortableDepthwise(),
     PortableConv(),
@@ -42,8 +46,8 @@ FAMILIES: tuple[KernelFamily, ...] = (
 """In order of preference: the first that does not refuse is taken. Those of one machine come before portable ones."""
 
 
-def choose(site: Site) -> Kernel:
-    """The kernel for a site: of the family that the target demands or prefers, or else of the first that can serve.
+def candidates(site: Site) -> Iterator[Kernel]:
+    """The kernels that can serve a site, the fastest first: of the family that the target demands, or of all.
 
     Raises UnsupportedError where a family that is demanded for the operation cannot serve.
     """
@@ -58,8 +62,10 @@ def choose(site: Site) -> Kernel:
                 where=f"{site.operation.kind} {site.operation.name}",
                 fix="Leave it out of the option `kernels`.",
             )
-        return family.kernel(site)
-    for family in sorted(FAMILIES, key=lambda one: one.name not in preferences.first):
-        if family.refusal(site) is None:
-            return family.kernel(site)
-    raise InternalError(f"no kernel of the C backend does a {site.operation.kind}", where=site.operation.name)
+        yield from family.kernels(site)
+        return
+    serving = [family for family in FAMILIES if family.refusal(site) is None]
+    if not serving:
+        raise InternalError(f"no kernel of the C backend does a {site.operation.kind}", where=site.operation.name)
+    for family in sorted(serving, key=lambda one: one.name not in preferences.first):
+        yield from family.kernels(site)

@@ -1,0 +1,7 @@
+"""Kernels for AVX2, the 256-bit vectors of x86-64: a lane an output, several pixels at a time."""
+
+from __future__ import annotations
+
+from bitsmith.backends.c.kernels.avx2.words import Avx2Words
+
+__all__ = ["Avx2Words"]

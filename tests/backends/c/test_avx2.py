@@ -1,0 +1,80 @@
+"""Kernels for AVX2: vectors on a machine that has them, and their plain C, both under sanitizers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from bitsmith.backends.c import build, host
+from bitsmith.backends.c.capabilities import refusals
+from bitsmith.ir.formats import Format, IntegerType
+from bitsmith.ir.integer import IntegerGraph
+from bitsmith.target import load_target
+from tests.backends.c.agreement import assert_equal
+from tests.backends.c.test_helium import side_by_side, strided
+from tests.backends.onnxruntime.graphs import conv, linear
+from tests.strategies import integer_graphs
+
+TARGET = load_target("x86-64-avx2")
+UNSIGNED = Format(IntegerType(8, signed=False), (0.05,), 77)
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+CASES = {
+    "avx2 words": [
+        conv((5, 4), 16, 8, kernel=1),
+        conv((7, 6), 10, 16, per_channel=False),
+        conv((1, 1), 2, 33, kernel=3),
+        conv((2, 1), 4, 3, clamp=(-20, 90)),
+        conv((9,), 33, 5),
+        conv((6, 6), 4, 130, kernel=2),
+        conv((4, 5), 20, 7, x=UNSIGNED, y=UNSIGNED),
+        strided(conv((9, 8), 20, 8), (2, 3), (0, 1, 1, 0)),
+        linear((9,)),
+        linear((64,), 40),
+        linear((1, 7, 33), 17),
+    ],
+}
+
+
+@pytest.fixture(params=["vectors", "plain C"])
+def vectors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C runs on vectors, or as if this machine had none."""
+    if request.param == "plain C":
+        monkeypatch.setattr(host, "has_avx2", lambda: False)
+    elif not host.has_avx2():
+        pytest.skip("this machine has no AVX2")
+
+
+def families(graph: IntegerGraph) -> set[str]:
+    return {step.kernel.family for step in build(graph, TARGET).steps}
+
+
+@pytest.mark.usefixtures("vectors")
+@pytest.mark.parametrize("family", CASES)
+def test_kernels(family: str) -> None:
+    graph = side_by_side(CASES[family])
+    assert families(graph) == {family}
+    assert_equal(graph, target=TARGET)
+
+
+@pytest.mark.usefixtures("vectors")
+def test_chains() -> None:
+    @settings(max_examples=12, suppress_health_check=SLOW, deadline=None)
+    @given(graph=integer_graphs(["Conv", "Linear", "Add"], most=4, bits=(8, 8, 4, 2)))
+    def holds(graph: IntegerGraph) -> None:
+        assert_equal(graph, target=TARGET)
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    "graph", [conv((4, 4), 6, 6, groups=6), conv((4, 4), 6, 6, groups=2), linear((3, 4, 9))], ids=str
+)
+def test_what_they_do_not_do_is_left_to_portable_c(graph: IntegerGraph) -> None:
+    (family,) = families(graph)
+    assert not family.startswith("avx2")
+
+
+def test_the_target_is_fine() -> None:
+    assert refusals(TARGET) == []
+    assert host.vector_flags({"model.c": "int x;"}) == ()
