@@ -14,7 +14,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from bitsmith.backends.c.kernels import Constant
 from bitsmith.backends.c.layout import Tensor
-from bitsmith.backends.c.program import Program, Step, identifiers
+from bitsmith.backends.c.program import Program, identifiers
+from bitsmith.backends.c.stage import Step
 from bitsmith.execution.batches import Batch
 
 WIDTH = 118
@@ -167,7 +168,7 @@ def _step(program: Program, step: Step, names: Mapping[tuple[str, str], str]) ->
     arguments = [_place(program, site.inputs[position]) for position in site.parameters]
     arguments.append(_place(program, site.output))
     if kernel.scratch:
-        arguments.append(f"at + {program.memory.offsets[step.scratch]}")
+        arguments.append(f"at + {program.memory.offsets[step.scratch_name]}")
     return {
         "text": text,
         "comment": render("comment.c.j2", {"site": site, "kernel": kernel, "bits": _bits}),
@@ -177,7 +178,7 @@ def _step(program: Program, step: Step, names: Mapping[tuple[str, str], str]) ->
         "written": _span(program, program.homes[site.output.name], site.output.bytes)
         if "at +" in _place(program, site.output)
         else "-",
-        "scratch": _span(program, step.scratch, kernel.scratch) if kernel.scratch else "-",
+        "scratch": _span(program, step.scratch_name, kernel.scratch) if kernel.scratch else "-",
         "result": _place(program, site.output),
         "function": site.function,
         "bytes": site.output.bytes,

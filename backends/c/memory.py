@@ -66,9 +66,14 @@ class MemoryPlan:
 Gaps = Mapping[tuple[str, str], int | None]
 
 
+def whole_words(gap: int | None) -> int | None:
+    """A gap as buffers that begin at words keep it."""
+    return None if gap is None else -(-gap // 4) * 4
+
+
 def plan(buffers: Sequence[Buffer], overlaps: Iterable[Overlap]) -> MemoryPlan:
     """Place all buffers. The same buffers get the same plan."""
-    gaps = {(one.written, one.read): None if one.gap is None else -(-one.gap // 4) * 4 for one in overlaps}
+    gaps = {(one.written, one.read): whole_words(one.gap) for one in overlaps}
     needed = needs(buffers, gaps)
     bound = max(needed.values(), default=0)
     alignment = max((buffer.alignment for buffer in buffers), default=4)

@@ -8,7 +8,7 @@ interpreted at run time: every size is a number in the generated function.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -87,7 +87,8 @@ class Kernel:
                Its C must compile, and give the same integers, on any machine: intrinsics stand behind `#if` beside
                their meaning in plain C.
     constants: arrays that it reads.
-    helpers:   templates of functions shared by kernels, each emitted once and in the order of first use.
+    helpers:   templates of functions shared by kernels, each emitted once and in the order of first use. Each sees
+               `users`, the kernels that need it, and holds what all of them ask for.
     scratch:   bytes of the arena that it needs while it runs, aligned to `scratch_alignment`.
     gaps:      by operand: it works where the output's first byte lies at least this many bytes before the operand's
                first byte, though the two overlap; 0 is in place (or further ahead), and below 0 the output may start
@@ -123,4 +124,8 @@ class KernelFamily(ABC):
 
     @abstractmethod
     def kernel(self, site: Site) -> Kernel:
-        """The kernel for a site that is not refused."""
+        """The fastest kernel for a site that is not refused."""
+
+    def kernels(self, site: Site) -> Sequence[Kernel]:
+        """All kernels for it, the fastest first, each of the others with less scratch than those before."""
+        return (self.kernel(site),)

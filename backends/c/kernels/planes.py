@@ -8,6 +8,7 @@ arXiv:2407.00088, section 3.1). Fewer bits are fewer planes: the work is in prop
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -29,6 +30,9 @@ TABLE_BYTES = 64
 """Of the tables of a group: two of sixteen int16."""
 
 WIDEST = 8
+
+CHUNKS = (64, 32, 16, 8, 4, 2)
+"""Groups whose tables are made at a time, where those of all groups are more than memory has room for."""
 
 
 class TableProducts(KernelFamily):
@@ -54,8 +58,21 @@ class TableProducts(KernelFamily):
         return None if reach <= INT32_MAGNITUDE else "its sums would pass 32 bits"
 
     def kernel(self, site: Site) -> Kernel:
+        return self.kernels(site)[0]
+
+    def kernels(self, site: Site) -> Sequence[Kernel]:
+        """With the tables of all groups at once, then of ever fewer, where sums wait in memory for the next ones."""
         operation = site.operation
         assert isinstance(operation, Conv | Linear)
+        groups = -(-rows_of(operation).shape[1] // GROUP)
+        found = [self._kernel(site, operation, groups)]
+        for chunk in CHUNKS:
+            kernel = self._kernel(site, operation, chunk) if chunk < groups else found[-1]
+            if kernel.scratch < found[-1].scratch:
+                found.append(kernel)
+        return found
+
+    def _kernel(self, site: Site, operation: Conv | Linear, chunk: int) -> Kernel:
         rows = rows_of(operation)
         start = bias(site, rows, operation.bias)
         is_conv = isinstance(operation, Conv)
@@ -67,6 +84,9 @@ class TableProducts(KernelFamily):
         planes = Constant("planes", "uint8_t", bit_planes(rows, count), comment)
         over = window_of(site, operation) if isinstance(operation, Conv) else None
         direct = (over is None or over.is_pointwise) and rows.shape[1] % GROUP == 0
+        tables = chunk * TABLE_BYTES
+        sums = 4 * len(rows) if chunk < groups else 0
+        note = f"{count} bit planes, looked up for want of a multiplier"
         return Kernel(
             self.name,
             "planes.c.j2",
@@ -81,13 +101,15 @@ class TableProducts(KernelFamily):
                 "outputs": len(rows),
                 "padding": start.padding,
                 "step": step,
-                "tables": groups * TABLE_BYTES,
+                "chunk": chunk,
+                "tables": tables,
+                "sums": sums,
             },
             constants=(planes, start.constant, *step.constants),
             helpers=("sums_of_four.c.j2", f"{step.function}.c.j2"),
-            scratch=groups * TABLE_BYTES + (0 if direct else groups * GROUP),
+            scratch=tables + sums + (0 if direct else groups * GROUP),
             gaps={} if over is None else {0: gap(site, over.first_reads(), buffered=True)},
-            note=f"{count} bit planes, looked up for want of a multiplier",
+            note=f"{note}, {chunk * GROUP} inputs at a time" if sums else note,
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from bitsmith.backends.c import build
 from bitsmith.backends.c.kernels.planes import bit_planes, plane_count
 from bitsmith.ir.integer import IntegerGraph
 from tests.backends.c.agreement import HOST, assert_equal
@@ -44,3 +45,25 @@ def test_planes_are_the_bits_of_weights() -> None:
     bits = np.unpackbits(planes, axis=2, bitorder="little").astype(np.int64)
     weighted = np.array([-8, 4, 2, 1])[None, :, None] * bits
     np.testing.assert_array_equal(weighted.sum(axis=1)[:, :5], rows)
+
+
+@pytest.mark.parametrize(("graph", "whole"), [(linear((203,)), 26 * 64), (conv((5, 4), channels=24), 27 * 64)])
+def test_little_memory_takes_tables_by_and_by(graph: IntegerGraph, whole: int) -> None:
+    """Each budget is kept, by ever fewer tables at a time, before anything is multiplied."""
+    program = build(graph, WITHOUT)
+    assert program.steps[0].kernel.scratch >= whole
+    totals = [program.memory.total]
+    while "at a time" in program.steps[0].kernel.note or len(totals) == 1:
+        limit = totals[-1] - 1
+        program = assert_equal(graph, target=replace(WITHOUT, ram=limit))
+        assert program.memory.total <= limit
+        totals.append(program.memory.total)
+    assert len(totals) > 4
+    assert program.steps[0].kernel.family != "tables"
+
+
+def test_a_budget_that_is_kept_changes_nothing() -> None:
+    graph = linear((203,))
+    program = build(graph, WITHOUT)
+    kept = build(graph, replace(WITHOUT, ram=program.memory.total))
+    assert kept.steps[0].kernel.note == program.steps[0].kernel.note

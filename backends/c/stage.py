@@ -1,0 +1,85 @@
+"""What a program is a sequence of: stages, each of which reads values and makes one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bitsmith.backends.c.kernels import Kernel, Site
+from bitsmith.backends.c.layout import Tensor
+
+
+class Stage(ABC):
+    """One call of a generated function, and what the memory planner must know of it."""
+
+    @property
+    @abstractmethod
+    def function(self) -> str:
+        """The C identifier of what is called."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What is read, constants among it."""
+
+    @property
+    @abstractmethod
+    def output(self) -> Tensor:
+        """What is made."""
+
+    @property
+    @abstractmethod
+    def scratch(self) -> int:
+        """Bytes of the arena that are needed meanwhile."""
+
+    @property
+    @abstractmethod
+    def scratch_alignment(self) -> int:
+        """Of these, in bytes."""
+
+    @property
+    @abstractmethod
+    def gaps(self) -> Mapping[int, int | None]:
+        """How the output may overlap inputs, by their position: see `Kernel.gaps`."""
+
+    @property
+    def scratch_name(self) -> str:
+        """Of its scratch buffer."""
+        return f"scratch of {self.function}"
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Stage):
+    """One operation, whole: one call of its kernel's function.
+
+    others: kernels that could serve too, in order of speed, all slower than `kernel`.
+    """
+
+    site: Site
+    kernel: Kernel
+    others: tuple[Kernel, ...] = ()
+
+    @property
+    def function(self) -> str:
+        return self.site.function
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self.site.inputs
+
+    @property
+    def output(self) -> Tensor:
+        return self.site.output
+
+    @property
+    def scratch(self) -> int:
+        return self.kernel.scratch
+
+    @property
+    def scratch_alignment(self) -> int:
+        return self.kernel.scratch_alignment
+
+    @property
+    def gaps(self) -> Mapping[int, int | None]:
+        return self.kernel.gaps
