@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitsmith.backends.c.kernels.avx2 import Avx2Words
 from bitsmith.backends.c.kernels.binary import PortableBinary
 from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, PortableGroupedConv
 from bitsmith.backends.c.kernels.dsp import DspAdd, DspAverage, DspConv, DspDepthwise, DspLinear, DspNarrowConv
@@ -30,6 +31,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     DspLinear(),
     DspAdd(),
     DspAverage(),
+    Avx2Words(),
     TableProducts(),
     PortableDepthwise(),
     PortableConv(),
