@@ -77,6 +77,13 @@ class Backend(ABC):
         """
         return None
 
+    def luts(self, graph: IntegerGraph, target: Target) -> Mapping[str, float] | None:
+        """Look-up tables that each operation takes, by its name; None for what is no circuit.
+
+        An estimate before place and route: the backend says of what.
+        """
+        return None
+
     def measure(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
         """Cycles of a multiply-accumulate by pair of widths, such as "4x8", as `Target.cycles` has them.
 

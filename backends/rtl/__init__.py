@@ -51,6 +51,13 @@ class RtlBackend(Backend):
             (folder / FOLDER / name).write_text(text, encoding="utf-8")
         return [Path(FOLDER) / name for name in texts]
 
+    def luts(self, graph: IntegerGraph, target: Target) -> dict[str, float]:
+        """da4ml's estimate, of the circuit as it would be written."""
+        require_installed()
+        from bitsmith.backends.rtl.circuit import luts
+
+        return luts(graph)
+
     def figures(self, graph: IntegerGraph, folder: Path) -> dict[str, int]:
         """What the written circuit takes: estimates of da4ml's, and what is so by construction. No times."""
         from bitsmith.backends.rtl.design import read

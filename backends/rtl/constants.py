@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from da4ml.types import CombLogic, Op, Pipeline, QInterval
 
-INPUT, CONSTANT = -1, 5
-"""Opcodes."""
+INPUT, CONSTANT, MUX, LOOKUP = -1, 5, 6, 8
+"""Opcodes that refer to more, or less, than operands."""
 
 
 def aligned(stages: Pipeline) -> Pipeline:

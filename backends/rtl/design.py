@@ -16,14 +16,11 @@ from da4ml.trace.fixed_variable import LookupTable
 from da4ml.types import CombLogic, JSONEncoder, Op, Pipeline, minimal_kif
 
 from bitsmith.backends.rtl.circuit import EXACT_DIGITS, circuit
-from bitsmith.backends.rtl.constants import aligned
+from bitsmith.backends.rtl.constants import INPUT, LOOKUP, MUX, aligned
 from bitsmith.backends.rtl.layout import Port, ports
 from bitsmith.errors import ArtifactError
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
-
-INPUT, MUX, LOOKUP = -1, 6, 8
-"""Opcodes of da4ml that refer to more than operands."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Budgets as they are given: `flash=64KiB`, `ram=32KiB`, `bops=2G`, `cycles=20M`, `mean-weight-bits=3`."""
+"""Budgets as they are given: `flash=64KiB`, `ram=32KiB`, `bops=2G`, `cycles=20M`, `luts=20k`, `mean-weight-bits=3`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from bitsmith.registry import suggest
 from bitsmith.tables import size
 
-FLASH, RAM, BOPS, CYCLES = "flash", "ram", "bops", "cycles"
+FLASH, RAM, BOPS, CYCLES, LUTS = "flash", "ram", "bops", "cycles", "luts"
 MEAN_WEIGHT_BITS, MEAN_ACTIVATION_BITS = "mean-weight-bits", "mean-activation-bits"
 
 _PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -45,6 +45,7 @@ BUDGETS: Mapping[str, Callable[[str], float]] = MappingProxyType(
         RAM: _bytes,
         BOPS: _count,
         CYCLES: _count,
+        LUTS: _count,
         MEAN_WEIGHT_BITS: _mean,
         MEAN_ACTIVATION_BITS: _mean,
     }
@@ -57,6 +58,7 @@ MEANING: Mapping[str, str] = MappingProxyType(
         RAM: "bytes of the activations that are alive together, at the fullest step",
         BOPS: "bit operations a sample: multiply-accumulates x weight bits x activation bits",
         CYCLES: "cycles a sample of all multiply-accumulates, by the target's table",
+        LUTS: "look-up tables of the circuit, as the backend estimates them",
         MEAN_WEIGHT_BITS: "bits of a weight on average",
         MEAN_ACTIVATION_BITS: "bits of an activation's element on average",
     }
@@ -87,6 +89,8 @@ def shown(name: str, value: float) -> str:
     """A cost as people read it, unit included."""
     if name in (FLASH, RAM):
         return f"{round(value):,} bytes"
+    if name == LUTS:
+        return f"{round(value):,} LUTs"
     if name in (MEAN_WEIGHT_BITS, MEAN_ACTIVATION_BITS):
         return f"{value:.2f} bits"
     if name in (BOPS, CYCLES):

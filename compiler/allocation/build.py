@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from bitsmith.allocation.budgets import CYCLES
+from bitsmith.allocation.budgets import CYCLES, LUTS
 from bitsmith.allocation.costs import Layout, costs_of, vetoes_of
 from bitsmith.allocation.groups import groups_of
 from bitsmith.allocation.problem import LOSS, Cost, Group, Problem, Row
@@ -18,26 +19,29 @@ from bitsmith.module import Module
 from bitsmith.registry import suggest
 from bitsmith.target import Target
 
+UNTOLD = {
+    CYCLES: (
+        "target {target} does not say how many cycles a multiply-accumulate takes",
+        "Leave the budget of cycles out, or give --target a file with `cycles`.",
+    ),
+    LUTS: (
+        "target {target} is for no circuit, and has no look-up tables",
+        "Leave the budget of luts out, or give --target one for FPGAs, such as rtl.",
+    ),
+}
+"""Costs that not every target has: why one has not, and what to do."""
+
 
 def problem_for(
     module: Module, limits: Mapping[str, float], layout: Layout, *, edges: int = 0, minimise: str = LOSS
 ) -> Problem:
-    """`problem_of` a module, with flash and RAM as its target's backend would have them.
+    """`problem_of` a module, with flash, RAM and look-up tables as its target's backend would have them.
 
     The module is calibrated, and its sensitivity measured or given.
     """
     sensitivity = module.require_sensitivity()
-    problem = problem_of(
-        module.graph,
-        module.target,
-        sensitivity,
-        limits,
-        plan=module.plan,
-        layout=layout,
-        edges=edges,
-        minimise=minimise,
-    )
-    return as_stored(problem, module, layout, backend_of(module.target))
+    problem = problem_of(module.graph, module.target, sensitivity, {}, plan=module.plan, layout=layout, edges=edges)
+    return _within(as_stored(problem, module, layout, backend_of(module.target)), module.target, limits, minimise)
 
 
 def problem_of(
@@ -64,15 +68,17 @@ def problem_of(
     groups = groups_of(graph, plan, target, sensitivity, edges)
     costs = costs_of(graph, target, groups, plan, layout or Layout())
     costs[LOSS] = Cost((loss_of(groups, sensitivity),))
+    problem = Problem(tuple(groups), costs, {}, LOSS, vetoes_of(graph, target, groups))
+    return _within(problem, target, limits, minimise)
+
+
+def _within(problem: Problem, target: Target, limits: Mapping[str, float], minimise: str) -> Problem:
+    """The problem with these limits; PipelineError for one of what nothing is known of."""
     for name in (*limits, minimise):
-        if name == CYCLES and name not in costs:
-            raise PipelineError(
-                f"target {target.name} does not say how many cycles a multiply-accumulate takes",
-                fix="Leave the budget of cycles out, or give --target a file with `cycles`.",
-            )
-        if name not in costs:
-            raise PipelineError(f"there is no cost {name}", fix=suggest(name, costs))
-    return Problem(tuple(groups), costs, dict(limits), minimise, vetoes_of(graph, target, groups))
+        if name not in problem.costs:
+            reason, fix = UNTOLD.get(name, (f"there is no cost {name}", suggest(name, problem.costs)))
+            raise PipelineError(reason.format(target=target.name), fix=fix)
+    return replace(problem, limits=dict(limits), minimise=minimise)
 
 
 def loss_of(groups: Sequence[Group], sensitivity: Sensitivity) -> Row:

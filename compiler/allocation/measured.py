@@ -9,6 +9,7 @@ from bitsmith.allocation.budgets import (
     BOPS,
     CYCLES,
     FLASH,
+    LUTS,
     MEAN_ACTIVATION_BITS,
     MEAN_WEIGHT_BITS,
     RAM,
@@ -23,11 +24,21 @@ from bitsmith.ir.bounds import Bounds
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear, Reshape
 from bitsmith.target import Target
 
+UNKNOWN = {
+    CYCLES: (
+        "the target's table of cycles does not say what the cycles are",
+        "Leave that budget out, or give --target a file whose `cycles` has all pairs of widths.",
+    ),
+    LUTS: ("the target is for no circuit, and has no look-up tables", "Leave that budget out, or compile for an FPGA."),
+}
+"""Costs that may not be known of an integer graph: why, and what to do."""
+
 
 def costs_of_integers(graph: IntegerGraph, target: Target, backend: Backend | None = None) -> dict[str, float]:
-    """Every cost by name, exact; cycles only where the target's table has all pairs of widths that there are.
+    """Every cost by name; cycles only where the target's table has all pairs of widths that there are.
 
-    backend: says what flash and RAM its artifact takes, where that differs from the graph's own figures.
+    backend: says what flash and RAM its artifact takes, where that differs from the graph's own figures, and how many
+    look-up tables, which are an estimate; all else is exact.
     """
     footprint = None if backend is None else backend.footprint(graph, target)
     products = [one for one in graph if isinstance(one, Conv | Linear)]
@@ -45,6 +56,9 @@ def costs_of_integers(graph: IntegerGraph, target: Target, backend: Backend | No
     cycles = {name: target.cycles.get(f"{weight}x{activation}") for name, (weight, activation) in pairs.items()}
     if all(one is not None for one in cycles.values()):
         found[CYCLES] = sum(macs[name] * one for name, one in cycles.items() if one is not None)
+    tables = None if backend is None else backend.luts(graph, target)
+    if tables is not None:
+        found[LUTS] = round(sum(tables.values()))
     return found
 
 
@@ -76,10 +90,8 @@ def require_within(costs: Mapping[str, float], limits: Mapping[str, float]) -> N
     """Raise BudgetError for a cost that exceeds its limit, or that is not known, naming all that do."""
     unknown = [name for name in limits if name not in costs]
     if unknown:
-        raise BudgetError(
-            f"the target's table of cycles does not say what the {unknown[0]} are",
-            fix="Leave that budget out, or give --target a file whose `cycles` has all pairs of widths.",
-        )
+        reason, fix = UNKNOWN[unknown[0]]
+        raise BudgetError(reason, fix=fix)
     over = [name for name, limit in limits.items() if not within(costs[name], limit)]
     if over:
         figures = " and ".join(f"{name} is {shown(name, costs[name])} of {shown(name, limits[name])}" for name in over)

@@ -10,46 +10,68 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bitsmith.allocation.budgets import FLASH, RAM
+from bitsmith.allocation.budgets import FLASH, LUTS, RAM
 from bitsmith.allocation.costs import Layout
+from bitsmith.allocation.fabric import Told as Luts
+from bitsmith.allocation.fabric import lut_row
 from bitsmith.allocation.problem import Bits, Cost, Problem, Row
 from bitsmith.backend import Backend, Footprint
 from bitsmith.execution.threads import one_blas_thread
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
-from bitsmith.ir.linear import LINEAR, weight_value
+from bitsmith.ir.linear import linear_nodes, weight_value
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 
 
 def as_stored(problem: Problem, module: Module, layout: Layout, backend: Backend) -> Problem:
-    """The problem with flash and RAM as the backend would have them; itself where the backend has no say.
+    """The problem with flash, RAM and look-up tables as the backend would have them; itself where it has no say.
 
     Constants whose storage depends on their values, as where a codebook turns out not to be needed, may take less.
     """
-    if not _has_a_say(backend):
+    if not (_has_a_say(backend) or _makes_circuits(backend)):
         return problem
     widths = sorted({bits for group in problem.groups if group.is_weight for bits in group.widths}, reverse=True)
     footprints: dict[int, Footprint] = {}
+    luts: dict[int, Luts] = {}
     for done, bits in enumerate(widths):
         module.progress("ask the backend for sizes", done, len(widths))
-        footprint = backend.footprint(_integers(problem, module, layout, _even(problem, bits)), module.target)
-        if footprint is None:
-            return problem
-        footprints[bits] = footprint
+        graph = _integers(problem, module, layout, _even(problem, bits))
+        footprint, tables = backend.footprint(graph, module.target), backend.luts(graph, module.target)
+        if footprint is not None:
+            footprints[bits] = footprint
+        if tables is not None:
+            luts[bits] = tables
     module.progress("ask the backend for sizes", len(widths), len(widths))
-    if not footprints:
-        return problem
-    told = _Told(problem, module.graph, footprints, widths[0])
-    return replace(
-        problem,
-        costs={**problem.costs, FLASH: Cost((told.flash(module.target.code),)), RAM: Cost(tuple(told.ram()))},
-    )
+    costs = dict(problem.costs)
+    if footprints:
+        told = _Told(problem, module.graph, footprints, widths[0])
+        costs |= {FLASH: Cost((told.flash(module.target.code),)), RAM: Cost(tuple(told.ram()))}
+    if luts:
+        narrow = _narrow(problem, module, layout, backend) or luts
+        costs[LUTS] = Cost((lut_row(module.graph, problem.groups, luts, narrow),))
+    return replace(problem, costs=costs)
+
+
+def _narrow(problem: Problem, module: Module, layout: Layout, backend: Backend) -> dict[int, Luts]:
+    """Look-up tables by the width of all weights with the fewest bits of activations; nothing where these are fixed."""
+    if all(len(group.widths) == 1 for group in problem.groups if not group.is_weight):
+        return {}
+    found = {}
+    for bits in {bits for group in problem.groups if group.is_weight for bits in group.widths}:
+        tables = backend.luts(_integers(problem, module, layout, _even(problem, bits, least=True)), module.target)
+        if tables is not None:
+            found[bits] = tables
+    return found
 
 
 def _has_a_say(backend: Backend) -> bool:
     """Whether the backend may say more of sizes than nothing: making integers only to hear that takes time."""
     return type(backend).footprint is not Backend.footprint
+
+
+def _makes_circuits(backend: Backend) -> bool:
+    return type(backend).luts is not Backend.luts
 
 
 class _Told:
@@ -64,7 +86,7 @@ class _Told:
         self._reference = footprints[widest]
         self._bits = _even(problem, widest)
         self._widths = {group.name: group.widths for group in problem.groups}
-        self._weights = {node.name: weight_value(node).name for node in graph.nodes(*LINEAR)}
+        self._weights = {node.name: weight_value(node).name for node in linear_nodes(graph)}
 
     def flash(self, code: int) -> Row:
         """Each layer's bytes by its width, and whatever the reference has beside."""
@@ -96,13 +118,16 @@ class _Told:
 
 
 def as_told(problem: Problem, module: Module, layout: Layout, backend: Backend, bits: Bits) -> Problem:
-    """The problem with flash and RAM moved to where these widths have exactly what the backend says of them."""
-    footprint = None
-    if _has_a_say(backend):
-        footprint = backend.footprint(_integers(problem, module, layout, bits), module.target)
-    if footprint is None:
+    """The problem with flash, RAM and look-up tables moved to where these widths have what the backend says of them."""
+    if not (_has_a_say(backend) or _makes_circuits(backend)):
         return problem
-    exact = {FLASH: module.target.code + sum(footprint.flash.values()), RAM: footprint.ram}
+    graph = _integers(problem, module, layout, bits)
+    footprint, tables = backend.footprint(graph, module.target), backend.luts(graph, module.target)
+    exact: dict[str, float] = {}
+    if footprint is not None:
+        exact |= {FLASH: module.target.code + sum(footprint.flash.values()), RAM: footprint.ram}
+    if tables is not None:
+        exact[LUTS] = sum(tables.values())
     moved = {
         name: Cost(tuple(_more(row, told - problem.costs[name].at(bits)) for row in problem.costs[name].rows))
         for name, told in exact.items()
@@ -114,10 +139,11 @@ def _more(row: Row, constant: float) -> Row:
     return replace(row, constant=row.constant + constant)
 
 
-def _even(problem: Problem, bits: int) -> dict[str, int]:
-    """The widths nearest to all weights having so many bits, and activations as many as they may have."""
+def _even(problem: Problem, bits: int, *, least: bool = False) -> dict[str, int]:
+    """The widths nearest to all weights having so many bits, and activations as many, or as few, as they may have."""
     return {
-        group.name: _nearest(group.widths, bits) if group.is_weight else group.widths[-1] for group in problem.groups
+        group.name: _nearest(group.widths, bits) if group.is_weight else group.widths[0 if least else -1]
+        for group in problem.groups
     }
 
 

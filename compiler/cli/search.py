@@ -44,8 +44,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--cost",
         default="flash",
         metavar="NAME",
-        help="that accuracy is traded for: flash (the default), ram, bops, cycles, mean-weight-bits, "
-        "mean-activation-bits",
+        help="that accuracy is traded for: flash (the default), ram, bops, cycles, luts, "
+        "mean-weight-bits, mean-activation-bits",
     )
     what.add_argument("--weights", type=weights, metavar="BITS|mixed", help="default: mixed, if the cost depends on it")
     what.add_argument(

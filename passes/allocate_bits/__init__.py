@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bitsmith import registry
-from bitsmith.allocation.budgets import BUDGETS, FLASH, RAM, limit
+from bitsmith.allocation.budgets import BUDGETS, FLASH, LUTS, RAM, limit
 from bitsmith.allocation.build import problem_for
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.diagnose import require_solution
@@ -24,6 +24,9 @@ from bitsmith.passes.allocate_bits.agreement import Classes
 ATTEMPTS = 4
 """Times that bits are chosen anew where the backend says that the last choice takes more than was predicted."""
 
+RESERVE = 0.02
+"""Of a budget of look-up tables: weights are rounded to the nearest here, and those that come may ask for more."""
+
 
 @dataclass(frozen=True)
 class AllocateBits(Pass):
@@ -34,7 +37,7 @@ class AllocateBits(Pass):
     when this pass runs stays as it is; inputs and outputs get `edges` bits. (Hubara et al. 2020, arXiv:2006.10518,
     section 3.3; Yao et al. 2021, HAWQ-V3, arXiv:2011.10680, section 3.4.)
 
-    flash, ram: such as 64KiB. bops, cycles: such as 2G. mean_weight_bits, mean_activation_bits: such as 3.5.
+    flash, ram: such as 64KiB. bops, cycles, luts: such as 2G. mean_weight_bits, mean_activation_bits: such as 3.5.
     max_loss:    how many points of accuracy may be lost. Labels are not at hand, so it is what the float model's own
                  probabilities expect to be lost on some calibration samples by classes that are given instead of the
                  most likely ones. Weights and activations are rounded to nearest for that, without learned rounding,
@@ -52,6 +55,7 @@ class AllocateBits(Pass):
     ram: str = ""
     bops: str = ""
     cycles: str = ""
+    luts: str = ""
     mean_weight_bits: str = ""
     mean_activation_bits: str = ""
     max_loss: float | None = None
@@ -75,14 +79,17 @@ class AllocateBits(Pass):
     def _settled(self, module: Module, problem: Problem, changes: Changes) -> Solution:
         """A solution that keeps to its limits by what the backend says of it, too, and has the costs that it says."""
         layout, backend = Layout(self.granularity, self.group), backend_of(module.target)
+        limits = problem.limits
+        if LUTS in limits:
+            problem = replace(problem, limits={**limits, LUTS: limits[LUTS] * (1 - RESERVE)})
         for _ in range(ATTEMPTS):
             found = require_solution(problem) if self.max_loss is None else self._cheapest(module, problem, changes)
             problem = as_told(problem, module, layout, backend, found.bits)
             if problem.allows(found.bits):
                 break
         costs = problem.costs_at(found.bits)
-        require_within(costs, problem.limits)
-        return replace(found, costs=costs)
+        require_within(costs, limits)
+        return replace(found, costs=costs, limits=limits)
 
     def _limits(self) -> dict[str, float]:
         limits = {}
