@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from bitsmith.backends.c.kernels import Constant
+from bitsmith.backends.c.kernels import Constant, Kernel
 from bitsmith.backends.c.layout import Tensor
 from bitsmith.backends.c.program import Program, identifiers
 from bitsmith.backends.c.stage import Step
@@ -26,7 +26,10 @@ def sources(program: Program) -> dict[str, str]:
     """The text of model.h, model.c and model_constants.h by name."""
     names = _names(program)
     context = _context(program)
-    helpers = dict.fromkeys(helper for step in program.steps for helper in step.kernel.helpers)
+    users: dict[str, list[Kernel]] = {}
+    for step in program.steps:
+        for helper in step.kernel.helpers:
+            users.setdefault(helper, []).append(step.kernel)
     arrays = [
         _array(constant, names[step.site.function, constant.name])
         for step in program.steps
@@ -43,7 +46,7 @@ def sources(program: Program) -> dict[str, str]:
                 **context,
                 "steps": steps,
                 "uses_arena": any("at +" in step["call"] for step in steps),
-                "helpers": [render(one, context) for one in helpers],
+                "helpers": [render(one, {**context, "users": kernels}) for one, kernels in users.items()],
                 "macs": macs,
             },
         ),

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from bitsmith.backends.c import build
+from bitsmith.backends.c.machines import run_program
 from bitsmith.execution.batches import vectors
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear
 from bitsmith.target import load_target
 from tests.backends.c.agreement import assert_equal
-from tests.backends.onnxruntime.graphs import add, conv, linear, one
+from tests.backends.c.needs import machine_of
+from tests.backends.c.test_helium import side_by_side
+from tests.backends.onnxruntime.graphs import X, Y, add, conv, linear, one
 
 M4 = load_target("cortex-m4")
 
 
-def strided(space: tuple[int, int], stride: int, **options: int) -> IntegerGraph:
+def strided(space: tuple[int, int], stride: int, **options: Any) -> IntegerGraph:
     """A convolution in steps, with weights from -127 on, as compiled ones are."""
     graph = conv(space, **options)
     (operation,) = graph.operations
@@ -38,6 +43,36 @@ def test_convolutions(space: tuple[int, int], channels: int, kernel: int) -> Non
 def test_convolutions_in_steps(channels: int) -> None:
     program = assert_equal(strided((9, 8), 2, channels=channels), target=M4)
     assert [step.kernel.family for step in program.steps] == ["dsp conv"]
+
+
+ODD = side_by_side(
+    [
+        strided((5, 4), 1, out_channels=5, channels=4),
+        strided((5, 3), 1, out_channels=1, channels=3),
+        strided((3, 3), 1, out_channels=7, channels=8, kernel=1),
+        strided((4, 7), 1, out_channels=3, channels=37, kernel=1),
+        strided((1, 1), 1, out_channels=9, channels=40),
+        strided((9, 8), 2, out_channels=3, channels=5),
+        strided((6, 6), 1, out_channels=5, channels=3, clamp=(-20, 90)),
+    ]
+)
+
+
+def test_odd_numbers_of_channels() -> None:
+    program = assert_equal(ODD, target=M4)
+    assert {step.kernel.family for step in program.steps} == {"dsp conv"}
+    _, machine = machine_of("cortex-m4")
+    outcome = run_program(machine, program, vectors(ODD, 4, seed=5))
+    assert outcome.passed, outcome.meaning
+
+
+def test_a_pixel_of_odd_channels_may_lie_where_its_input_is() -> None:
+    (operation,) = strided((4, 5), 1, out_channels=3, channels=12, kernel=1).operations
+    assert isinstance(operation, Conv)
+    graph = one(replace(operation, pads=(0, 0, 0, 0)), {"x": (12, 4, 5)}, {"x": X, "y": Y})
+    (step,) = build(graph, M4).steps
+    # The first tile of 9 elements writes a tenth, and leaves input from the 36th on to be read.
+    assert step.kernel.gaps == {0: 10 - 36}
 
 
 @pytest.mark.parametrize("space", [(1, 1), (2, 3), (5, 4), (7, 9), (4, 16)])

@@ -53,6 +53,13 @@ class Rescale:
         """Whether saturating to 8 bits is the whole clamp."""
         return (self.lowest, self.highest) == (-128, 127)
 
+    @property
+    def label(self) -> str:
+        """A name for what the functions that do it need of it: the shift, and the clamp."""
+        if self.is_plain:
+            return f"SHIFT_{self.shift}"
+        return f"SHIFT_{self.shift}_FROM_{self.lowest}_TO_{self.highest}".replace("-", "M")
+
 
 def rescale(rule: Requantize, unit: int) -> Rescale | None:
     """The step for an accumulator that is 2^unit times the one that the rule is for; None where it has no such form."""
@@ -142,11 +149,11 @@ def starts(bias: npt.NDArray[np.int64], extra: npt.NDArray[np.int64], unit: int 
     return ((bias + extra) << unit & 0xFFFFFFFF).astype(np.uint32)
 
 
-def stream(settled: Settled, at_once: int) -> Words:
+def stream(settled: Settled, at_once: int, last_first: bool = False) -> Words:
     """All that the products of `at_once` outputs read, in the order in which it is read, outputs after outputs.
 
     The first word of each row, the starts, the other words group by group, the multipliers. Rows that are not there
-    are zeros.
+    are zeros. last_first: whether the last outputs come first.
     """
     packed, extra = words(settled.rows)
     outputs, groups = packed.shape
@@ -157,7 +164,7 @@ def stream(settled: Settled, at_once: int) -> Words:
     flat[:outputs, 1] = starts(settled.bias, extra)
     flat[:outputs, 2 : groups + 1] = packed[:, 1:]
     flat[:outputs, groups + 1] = settled.multiplier
-    return np.ascontiguousarray(parts.transpose(0, 2, 1)).reshape(-1)
+    return np.ascontiguousarray(parts[:: -1 if last_first else 1].transpose(0, 2, 1)).reshape(-1)
 
 
 FEW = 24
