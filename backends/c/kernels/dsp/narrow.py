@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.backends.c.kernels.conv import weight_rows, window_of
-from bitsmith.backends.c.kernels.dsp.conv import OUTPUTS, PIXELS
-from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale, settle, unroll
+from bitsmith.backends.c.kernels.dsp.conv import OUTPUTS, PIXELS, Tiling
+from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale, settle
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.window import gap
 from bitsmith.ir.formats import IntegerArray
@@ -33,6 +33,9 @@ FACTORS = {4: (1, 15), 2: (1, 3, 12, 48)}
 PLACES = {4: (0, 1, 4, 5, 2, 3, 6, 7), 2: (0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)}
 """By bits, which of a word's inputs each weight is for, from the lowest on."""
 
+WRITTEN_OUT = {4: 6, 2: 3}
+"""By bits, words of an output in a round of the tile's loop, which can begin in the middle of any of them."""
+
 
 class DspNarrowConv(KernelFamily):
     """Three pixels times two channels: 37 instructions for 48 products of 4-bit weights, 73 for 96 of 2-bit ones."""
@@ -46,8 +49,8 @@ class DspNarrowConv(KernelFamily):
         rule, rows = operation.requantize, weight_rows(operation)
         if "dsp" not in site.target.features:
             return "the target has no DSP extension"
-        if operation.groups != 1 or len(rows) % OUTPUTS or (OUTPUTS + PIXELS) * len(rows) > 4000:
-            return "it has groups, an odd number of channels, or more than a store reaches"
+        if operation.groups != 1:
+            return "it has groups"
         if any(tensor.format.type.storage != np.int8 for tensor in (site.x, site.output)):
             return "it is not of signed 8-bit values"
         bits = span_bits(rows)
@@ -68,11 +71,10 @@ class DspNarrowConv(KernelFamily):
         outputs, length = rows.shape
         # As many inputs as are expanded together; twice as many are a word's.
         chunk = 16 // bits
-        chunks, groups = -(-length // chunk), -(-length // (2 * chunk))
-        pixels, channels = over.output[0] * over.output[1], site.x.shape[-1]
+        chunks, channels = -(-length // chunk), site.x.shape[-1]
+        tiling = Tiling.of(over, outputs)
         # Before the inputs of three pixels stand their sums.
-        column = PIXELS * 4 * (chunk * groups + 1)
-        tail = PIXELS * outputs if pixels % PIXELS else 0
+        column = PIXELS * 4 * (len(FACTORS[bits]) * chunks + 1)
         gathered = 0 if channels % chunk == 0 else chunks * chunk
         return Kernel(
             self.name,
@@ -87,15 +89,15 @@ class DspNarrowConv(KernelFamily):
                 "over": over,
                 "channels": channels,
                 "outputs": outputs,
-                "groups": groups,
-                "unroll": unroll(groups) if bits == 4 else min(unroll(groups), 3),
-                "tiles": pixels // PIXELS,
-                "left": pixels % PIXELS,
+                "written_out": WRITTEN_OUT[bits],
+                "entry": -chunks % (2 * WRITTEN_OUT[bits]),
+                "tiles": tiling.whole,
+                "left": tiling.left,
                 "rescale": rescale(operation.requantize, 8 - bits),
                 "direct": over.is_pointwise and gathered == 0,
                 "gathered": gathered,
                 "column": column,
-                "tail": tail,
+                "tail": tiling.aside,
             },
             constants=(
                 Constant(
@@ -105,9 +107,15 @@ class DspNarrowConv(KernelFamily):
                     f"of two outputs each: lowest weights, starts, {32 // bits} weights a word, multipliers",
                 ),
             ),
-            helpers=("dsp/intrinsics.c.j2", "dsp/narrow.c.j2", f"dsp/narrow_{bits}.c.j2"),
-            scratch=column + gathered + tail,
-            gaps={0: gap(site, over.first_reads(), buffered=True, block=PIXELS)},
+            helpers=(
+                "dsp/intrinsics.c.j2",
+                "dsp/tile.c.j2",
+                "dsp/narrow.c.j2",
+                f"dsp/narrow_{bits}.c.j2",
+                f"dsp/conv_{bits}_bits_tile.c.j2",
+            ),
+            scratch=column + gathered + tiling.aside,
+            gaps={0: gap(site, over.first_reads(), buffered=True, block=PIXELS) + tiling.beyond},
             note=f"{bits}-bit weights, unpacked for SMLAD",
         )
 
@@ -119,16 +127,20 @@ def span_bits(rows: IntegerArray) -> int | None:
 
 
 def narrow_stream(settled: Settled, bits: int) -> npt.NDArray[np.uint32]:
-    """What the products of two outputs read, outputs after outputs: lowest weights, starts, words, multipliers."""
+    """What the products of two outputs read, the last outputs first: lowest weights, starts, words, multipliers.
+
+    A row that fills half a word more than whole ones begins in the middle of its first.
+    """
     outputs, length = settled.rows.shape
-    group = 32 // bits
-    groups = -(-length // group)
+    half = 16 // bits
+    halves = -(-length // half)
+    before, groups = halves % 2 * half, -(-halves // 2)
     lowest = settled.rows.min(axis=1).astype(np.int64)
-    above = np.zeros((outputs, groups * group), np.int64)
-    above[:, :length] = settled.rows - lowest[:, None]
-    codes = above.reshape(outputs, groups, group)[..., PLACES[bits]]
-    words = (codes << (bits * np.arange(group))).sum(axis=-1)
+    above = np.zeros((outputs, groups, 2 * half), np.int64)
+    above.reshape(outputs, -1)[:, before : before + length] = settled.rows - lowest[:, None]
+    words = (above[..., PLACES[bits]] << (bits * np.arange(2 * half))).sum(axis=-1)
     heads = np.stack([lowest, settled.bias], axis=1) << (8 - bits) & 0xFFFFFFFF
-    rows = np.concatenate([heads, words, settled.multiplier[:, None]], axis=1)
-    pairs = rows.reshape(-1, OUTPUTS, groups + 3).transpose(0, 2, 1)
+    rows = np.zeros((-(-outputs // OUTPUTS) * OUTPUTS, groups + 3), np.int64)
+    rows[:outputs] = np.concatenate([heads, words, settled.multiplier[:, None]], axis=1)
+    pairs = rows.reshape(-1, OUTPUTS, groups + 3)[::-1].transpose(0, 2, 1)
     return np.ascontiguousarray(pairs).reshape(-1).astype(np.uint32)
