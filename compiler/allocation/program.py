@@ -10,6 +10,7 @@ is minimised is a variable above all of its rows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -187,7 +188,8 @@ class _Program:
             for bits in self._widths[group]:
                 self._add(found, group, bits, terms[bits])
         for (one, other), both in row.pairs.items():
-            for (bits, more), value in both.items():
+            for bits, more in itertools.product(self._widths[one], self._widths[other]):
+                value = both[bits, more]
                 if one == other or len(self._widths[one]) == 1:
                     if one != other or bits == more:
                         self._add(found, other, more, value)

@@ -19,7 +19,7 @@ from bitsmith.errors import ArtifactError, PipelineError
 from bitsmith.search.point import Point
 
 POINTS = "points.jsonl"
-FORMAT = "bitsmith search 1"
+FORMAT = "bitsmith search 2"
 
 _NO_LOCKS = {errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP}
 

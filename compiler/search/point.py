@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -58,6 +58,8 @@ class Point:
     reported:  the metric on the evaluation data; the same as accuracy, unless there are other data to choose on.
     decibels:  signal-to-noise ratio of its outputs against the float model's, on the evaluation data; may be infinite.
     seconds:   that compiling and evaluating took.
+    nats:      by which its outputs are off on the calibration data (see execution/drift.py); None without such data. It
+               is known without any label, and before the evaluation data are looked at.
     outcomes:  for each evaluation sample whether its class was right, where the metric is top1; else empty.
     """
 
@@ -67,6 +69,7 @@ class Point:
     reported: float
     decibels: float
     seconds: float
+    nats: float | None = None
     outcomes: tuple[bool, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +78,10 @@ class Point:
     @property
     def name(self) -> str:
         return self.candidate.name
+
+    def by_nearness(self) -> Point:
+        """The point with how near it is to the float network for its accuracy; itself where that is not known."""
+        return self if self.nats is None else replace(self, accuracy=-self.nats)
 
     def to_json(self) -> dict[str, Any]:
         """As `from_json` reads it; an infinite ratio is null, outcomes are hexadecimal digits of packed bits."""
@@ -85,6 +92,7 @@ class Point:
             "reported": self.reported,
             "decibels": self.decibels if math.isfinite(self.decibels) else None,
             "seconds": round(self.seconds, 3),
+            "nats": self.nats,
             "samples": len(self.outcomes),
             "outcomes": _packed(self.outcomes),
         }
@@ -99,6 +107,7 @@ class Point:
             value["reported"],
             math.inf if value["decibels"] is None else value["decibels"],
             value["seconds"],
+            value["nats"],
             _unpacked(value["outcomes"], value["samples"]),
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bitsmith.search.compare import paired
 from bitsmith.search.front import dominator, front
-from bitsmith.search.point import PROGRAM, UNIFORM, Point
+from bitsmith.search.point import UNIFORM, Point
 
 FORMAT = "bitsmith front 1"
 
@@ -24,11 +24,12 @@ HONEST = "Points were chosen on other data than these figures were taken on."
 class Contenders:
     """What costs no more than a uniform point.
 
-    program: of least predicted loss. It was not picked by its accuracy, so a test of it is fair.
+    nearest: whose outputs are nearest to the float model's on the calibration data. The evaluation data had no part in
+             choosing it, so a test of it is fair. It may be the uniform point itself.
     best:    of greatest accuracy, which flatters it.
     """
 
-    program: Point
+    nearest: Point
     best: Point
 
 
@@ -85,9 +86,8 @@ class Results:
     def at_size_of(self, point: Point) -> Contenders:
         """What stands against a point at no more than its cost."""
         fitting = [one for one in self.points if one.costs[self.cost] <= point.costs[self.cost]]
-        chosen = [one for one in fitting if one.candidate.origin in (PROGRAM, UNIFORM)]
-        program = min(chosen, key=lambda one: self.predicted[one.name])
-        return Contenders(program, front(fitting, self.cost)[-1])
+        nearest = min(fitting, key=lambda one: self.predicted[one.name] if one.nats is None else one.nats)
+        return Contenders(nearest, front(fitting, self.cost)[-1])
 
     def _against(self, point: Point) -> dict[str, Any]:
         against = self.at_size_of(point)
@@ -96,7 +96,8 @@ class Results:
             "cost": point.costs[self.cost],
             "accuracy": point.reported,
             "decibels": finite(point.decibels),
-            "program": _compared(against.program, point),
+            "nats": point.nats,
+            "nearest": _compared(against.nearest, point),
             "best": _compared(against.best, point),
         }
 
@@ -109,6 +110,7 @@ class Results:
             "accuracy": point.reported,
             **({"chosen_by": point.accuracy} if self.held_out else {}),
             "decibels": finite(point.decibels),
+            "nats": point.nats,
             "predicted_loss": self.predicted[point.name],
             "seconds": round(point.seconds, 3),
             "dominated_by": None if above is None else above.name,
@@ -122,6 +124,7 @@ def _compared(one: Point, other: Point) -> dict[str, Any]:
         "name": one.name,
         "accuracy": one.reported,
         "decibels": finite(one.decibels),
+        "nats": one.nats,
         "ahead": one.reported - other.reported,
     }
     if one.outcomes and other.outcomes:

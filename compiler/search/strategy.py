@@ -1,4 +1,4 @@
-"""What to measure next: uniform allocations, then what the integer program chooses, then swaps around the front.
+"""What to measure next: uniform allocations, then what the integer program chooses, then swaps around the best.
 
 `Strategy.propose` depends on what has been measured alone. So a search that was killed goes on from its points as if
 nothing had happened, and it does not matter in which order workers hand theirs in.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from bitsmith.allocation.floors import floors
 from bitsmith.allocation.problem import LOSS, Bits, Problem, Solution, within
 from bitsmith.ir.allocation import Allocation
 from bitsmith.search.front import front
@@ -35,7 +36,7 @@ class Strategy:
     cost: str
     steps: int = 16
     _programs: list[Candidate] = field(default_factory=list, repr=False)
-    _budgets: Iterator[float] | None = field(default=None, repr=False)
+    _solved: Iterator[Candidate] | None = field(default=None, repr=False)
 
     def propose(self, measured: Sequence[Point], pending: Sequence[Candidate]) -> Candidate | None:
         """The next candidate that is neither measured nor pending; None if there is none for now."""
@@ -57,32 +58,43 @@ class Strategy:
                 yield Candidate(f"uniform-{bits}", UNIFORM, self.problem.allocation(chosen), bits)
 
     def programs(self) -> Iterator[Candidate]:
-        """What the program chooses at the cost of each uniform allocation, then at budgets in between."""
-        yield from self._programs
-        self._budgets = self._budgets or self._sweep()
-        for budget in self._budgets:
-            solution = self.solve(replace(self.problem, limits={**self.problem.limits, self.cost: budget}))
-            if solution is None:
-                continue
-            self._programs.append(Candidate(f"{self.cost}-{budget:.10g}", PROGRAM, solution.allocation))
-            yield self._programs[-1]
+        """What the program chooses at the cost of each uniform allocation, then at budgets in between.
 
-    def _sweep(self) -> Iterator[float]:
+        At the cost of a uniform one with every floor that changes anything (see allocation/floors.py): of these, one is
+        nearer to the float network than the uniform one, or that one is.
+        """
+        yield from self._programs
+        self._solved = self._solved or self._solutions()
+        for candidate in self._solved:
+            self._programs.append(candidate)
+            yield candidate
+
+    def _solutions(self) -> Iterator[Candidate]:
         cost = self.problem.costs[self.cost]
         costs = sorted({cost.at(bits_of(self.problem, anchor.allocation)) for anchor in self.anchors()})
-        yield from costs
-        if costs and costs[0] > 0:
-            ratio = costs[-1] / costs[0]
-            between = (costs[0] * ratio**place for place in spread(self.steps))
-            # Bytes and cycles are whole; mean bits are small numbers that are not.
-            yield from (budget if budget < 100 else float(int(budget)) for budget in between)
+        for budget in costs:
+            for index, (floor, solution) in enumerate(floors(self._within(budget), self.solve)):
+                name = self._called(budget) + (f"-from-{floor}" if index else "")
+                yield Candidate(name, PROGRAM, solution.allocation)
+        for budget in between(costs, self.steps):
+            found = self.solve(self._within(budget))
+            if found is not None:
+                yield Candidate(self._called(budget), PROGRAM, found.allocation)
+
+    def _within(self, budget: float) -> Problem:
+        return replace(self.problem, limits={**self.problem.limits, self.cost: budget})
+
+    def _called(self, budget: float) -> str:
+        return f"{self.cost}-{budget:.10g}"
 
     def swaps(self, measured: Sequence[Point]) -> Iterator[Candidate]:
-        """Neighbours of the points on the front, for no more than they cost: those of least predicted loss first.
+        """Neighbours of the best points, for no more than they cost: those of least predicted loss first.
 
-        Points take turns, so that no stretch of the front gets all the attention.
+        The best are those that come nearest to the float network for what they cost, which takes no evaluation data;
+        without calibration data, those on the front. They take turns, so that no stretch of costs gets all attention.
         """
-        turns = [self._neighbours(point) for point in front(measured, self.cost)]
+        best = front([point.by_nearness() for point in measured], self.cost)
+        turns = [self._neighbours(point) for point in best]
         while turns:
             still = []
             for turn in turns:
@@ -129,6 +141,16 @@ def bits_of(problem: Problem, allocation: Allocation) -> dict[str, int]:
     """The width of each group in an allocation; of a settled group, the one it has."""
     named = {**allocation.weights, **allocation.activations}
     return {group.name: named.get(group.name, group.widths[-1]) for group in problem.groups}
+
+
+def between(costs: Sequence[float], steps: int) -> Iterator[float]:
+    """Budgets from the least to the greatest of ascending costs, evenly spread in ratio."""
+    if costs and costs[0] > 0:
+        ratio = costs[-1] / costs[0]
+        for place in spread(steps):
+            budget = costs[0] * ratio**place
+            # Bytes and cycles are whole; mean bits are small numbers that are not.
+            yield budget if budget < 100 else float(int(budget))
 
 
 def spread(steps: int) -> list[float]:

@@ -15,14 +15,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bitsmith.artifact import Artifact
+from bitsmith.dataset import Dataset
 from bitsmith.driver import compile
 from bitsmith.evaluation import feed
+from bitsmith.execution.drift import Drift
 from bitsmith.execution.threads import limit_session_threads, one_blas_thread
+from bitsmith.importing.load import load_graph
+from bitsmith.manager import Pipeline
 from bitsmith.metrics import METRICS, Sqnr, Top1
+from bitsmith.module import Module
+from bitsmith.pipelines import NORMALISE
 from bitsmith.runners import BackendModel, FloatModel, Runner
 from bitsmith.search.job import Job
 from bitsmith.search.point import Candidate, Point
 from bitsmith.windows import open_samples
+
+SAMPLES = 512
+"""Calibration samples on which outputs are compared, at most."""
 
 MOST_DECIBELS = 200.0
 """Stands for outputs that do not differ at all, where accuracy is a ratio in decibels."""
@@ -58,9 +67,27 @@ def run_trial(job: Job, candidate: Mapping[str, Any]) -> Trial:
             reported.accuracy,
             reported.decibels,
             time.perf_counter() - start,
+            None if calibration is None else _drift(job, model, calibration).of(artifact.graph),
             reported.outcomes,
         )
         return Trial(point.to_json(), packed(artifact))
+
+
+_drifts: dict[tuple[str, str], Drift] = {}
+
+
+def _drift(job: Job, model: Path, calibration: Path) -> Drift:
+    """What the float network makes of the calibration data, kept in this process for one candidate after another."""
+    known = job.model.sha256, "" if job.calibration is None else job.calibration.sha256
+    if known not in _drifts:
+        graph = load_graph(model, job.recipe.input_shapes)
+        Pipeline.parse(NORMALISE).run(Module(graph, job.target))
+        samples = {value.name: value.sample_shape for value in graph.inputs}
+        data = Dataset.open(calibration, samples).take(SAMPLES)
+        _drifts.clear()
+        # The file is gone when this candidate is done.
+        _drifts[known] = Drift(graph, Dataset.from_arrays(next(data.batches(SAMPLES))))
+    return _drifts[known]
 
 
 @dataclass(frozen=True)
