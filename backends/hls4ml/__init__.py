@@ -16,6 +16,7 @@ import numpy.typing as npt
 from bitsmith.backend import Arrays, Backend, Refusal
 from bitsmith.backends.hls4ml.capabilities import refusals, require_exact
 from bitsmith.backends.hls4ml.layout import ChannelsLast
+from bitsmith.backends.hls4ml.luts import luts
 from bitsmith.backends.hls4ml.options import options_of
 from bitsmith.backends.hls4ml.project import write_project, write_vectors
 from bitsmith.backends.hls4ml.simulate import simulate
@@ -40,6 +41,11 @@ class Hls4mlBackend(Backend):
     def refusals(self, graph: Graph, target: Target) -> list[Refusal]:
         """What in a target or a graph hls4ml would get wrong, or stop at."""
         return refusals(graph, target)
+
+    def luts(self, graph: IntegerGraph, target: Target) -> dict[str, float] | None:
+        """An estimate, where every product has adders of its own; None where multipliers are used in turn."""
+        options = options_of(target)
+        return luts(graph) if (options.strategy, options.reuse_factor) == ("latency", 1) else None
 
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the project, with vectors for its test bench."""

@@ -25,8 +25,8 @@ UNTOLD = {
         "Leave the budget of cycles out, or give --target a file with `cycles`.",
     ),
     LUTS: (
-        "target {target} is for no circuit, and has no look-up tables",
-        "Leave the budget of luts out, or give --target one for FPGAs, such as rtl.",
+        "nothing is known of the look-up tables of target {target}",
+        "Leave the budget of luts out, or give --target one for FPGAs that has no multipliers, such as rtl.",
     ),
 }
 """Costs that not every target has: why one has not, and what to do."""

@@ -29,7 +29,7 @@ UNKNOWN = {
         "the target's table of cycles does not say what the cycles are",
         "Leave that budget out, or give --target a file whose `cycles` has all pairs of widths.",
     ),
-    LUTS: ("the target is for no circuit, and has no look-up tables", "Leave that budget out, or compile for an FPGA."),
+    LUTS: ("nothing is known of the target's look-up tables", "Leave that budget out, or compile for an FPGA."),
 }
 """Costs that may not be known of an integer graph: why, and what to do."""
 

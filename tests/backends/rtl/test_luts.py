@@ -79,7 +79,7 @@ def test_budgets_that_cannot_be(tmp_path: Path) -> None:
     uniform = Recipe(weights=8, budgets={"luts": 1000.0}, effort="fast")
     with pytest.raises(BudgetError, match="of 1,000 LUTs"):
         bitsmith.compile(model, "rtl", data, tmp_path / "many", recipe=uniform, explain=False)
-    with pytest.raises(PipelineError, match="target onnxruntime is for no circuit"):
+    with pytest.raises(PipelineError, match="of the look-up tables of target onnxruntime"):
         bitsmith.compile(
             model,
             "onnxruntime",
@@ -88,5 +88,5 @@ def test_budgets_that_cannot_be(tmp_path: Path) -> None:
             recipe=Recipe(weights="mixed", budgets={"luts": 1000.0}, effort="fast"),
             explain=False,
         )
-    with pytest.raises(BudgetError, match="no look-up tables"):
+    with pytest.raises(BudgetError, match="nothing is known of the target's look-up tables"):
         bitsmith.compile(model, "onnxruntime", data, tmp_path / "o", recipe=uniform, explain=False)
