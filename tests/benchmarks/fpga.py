@@ -6,8 +6,8 @@ The first table is of models/digits and mnist_cnn for Vitis: whole evaluation fi
 edges of 8 bits. Its look-up tables are estimates for products that are all there at once and share no adder
 (backends/hls4ml/luts.py); "half" has bits by layer chosen for half of what uniform 8 bits take.
 
-The second is of C simulations on vectors with the grid's edges and saturation in them, beside real samples: 1,000, or 48
-for the larger networks. Seconds are g++'s, of one core. Weights and activations have 6 bits.
+The second is of C simulations on vectors with the grid's edges and saturation in them, beside real samples: 1,000, or
+48 for the larger networks. Seconds are g++'s, of one core. Weights and activations have 6 bits.
 """
 
 from __future__ import annotations
