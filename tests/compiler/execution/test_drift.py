@@ -34,9 +34,8 @@ def test_it_is_the_softened_divergence_of_integers_from_the_float_graph(tail: bo
     found = {}
     for bits in (2, 6):
         trial = Module(module.graph.copy(), BOARD, module.calibration)
-        Pipeline.parse(
-            f"calibrate,quantize-weights{{bits={bits}}},quantize-activations{{observer=min-max}},{END}"
-        ).run(trial)
+        formats = f"quantize-weights{{bits={bits}}},quantize-activations{{observer=min-max}}"
+        Pipeline.parse(f"calibrate,{formats},quantize-biases,integerize").run(trial)
         integer = trial.require_integer()
         (made,) = dequantize_outputs(integer, run(integer, quantize_inputs(integer, {"x": X})), host=False).values()
         t = temperature(real)
