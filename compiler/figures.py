@@ -8,14 +8,26 @@ from typing import Any
 
 from bitsmith.ir.bounds import Bounds
 from bitsmith.ir.grids import Codebook, Grid, Grouped
-from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Requantize, Table
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Conv,
+    IntegerGraph,
+    Linear,
+    MatMul,
+    Mul,
+    Operation,
+    Requantize,
+    Softmax,
+    Table,
+)
 
 
 @dataclass(frozen=True)
 class Layer:
     """One operation in figures.
 
-    macs:             multiply-accumulates of one sample; 0 for what does not multiply by weights.
+    macs:             multiply-accumulates of one sample; 0 for what does not multiply by weights or two values.
     weight_bits:      of each weight, None where there are none.
     weight_bytes:     of its weights, packed: 4-bit weights take half a byte.
     parameter_bytes:  of all its constants: weights and what they are looked up in, int32 biases, int32 multipliers,
@@ -73,7 +85,9 @@ def layers(graph: IntegerGraph, bounds: Bounds) -> list[Layer]:
 
 
 def macs(graph: IntegerGraph, operation: Operation) -> int:
-    """Multiply-accumulates with weights for one sample: elements made times the weights that each one reads."""
+    """Multiply-accumulates for one sample: elements made times the weights, or the products of values, in each."""
+    if isinstance(operation, MatMul):
+        return math.prod(graph.result(operation).shape) * graph.operands(operation)[0].shape[-1]
     if not isinstance(operation, Conv | Linear):
         return 0
     return math.prod(graph.result(operation).shape) * math.prod(operation.weight.shape[1:])
@@ -117,8 +131,10 @@ def other_bytes(operation: Operation) -> int:
         case Add():
             caps = operation.requantize.caps
             return 4 * len(operation.multipliers) + (0 if caps is None else caps.size)
-        case Mul() | AveragePool():
+        case Mul() | MatMul() | AveragePool():
             return requantize_bytes(operation.requantize)
+        case Softmax():
+            return 4 * (operation.coarse.size + operation.fine.size) + requantize_bytes(operation.requantize)
         case Table():
             return operation.entries.nbytes
         case _:

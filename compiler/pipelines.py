@@ -19,6 +19,7 @@ NORMALISE = ",".join(
         "remove-no-ops",
         "canonicalize-gemm",
         "recognize-activations",
+        "gather-factors",
         "fold-padding",
         "fold-batch-norm",
         "fold-affine",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.ir.fusion import is_product
 from bitsmith.ir.graph import Node, Value
 from bitsmith.passes.canonicalize_gemm import canonicalize, is_canonical
 
@@ -216,7 +217,7 @@ def _store(linear: Node, weight: Vector, bias: Vector | None) -> str | None:
 
 def bias_add(matmul: Node) -> Node | None:
     """The Add of a constant over the last axis that alone reads a MatMul of rank above 2: its bias."""
-    if matmul.op != "MatMul" or matmul.output.rank <= 2 or matmul.output.is_shared:
+    if matmul.op != "MatMul" or is_product(matmul) or matmul.output.rank <= 2 or matmul.output.is_shared:
         return None
     consumers = matmul.output.consumers
     if len(consumers) != 1 or consumers[0].op != "Add":

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from bitsmith.ir.fusion import is_product
 from bitsmith.ir.graph import Node
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
@@ -25,7 +26,7 @@ class CanonicalizeGemm(Pass):
     def run(self, module: Module) -> Changes:
         changes = Changes()
         for node in module.graph.nodes("Conv", "ConvTranspose", "Gemm", "MatMul"):
-            if is_canonical(node):
+            if is_canonical(node) or is_product(node):
                 continue
             reason = canonicalize(node)
             if reason is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bitsmith.errors import PipelineError
 from bitsmith.ir.graph import Node
-from bitsmith.ir.linear import LINEAR, bias_value, output_axis, weight_value
+from bitsmith.ir.linear import bias_value, linear_nodes, output_axis, weight_value
 from bitsmith.ir.moments import Vector
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
@@ -30,7 +30,7 @@ class CorrectBiases(Pass):
     def run(self, module: Module) -> Changes:
         changes = Changes()
         largest = 0.0
-        for node in module.graph.nodes(*LINEAR):
+        for node in linear_nodes(module.graph):
             reason = _refusal(node, module)
             if reason is not None:
                 changes.refuse(node, reason)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from bitsmith.ir.fusion import factor_of
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
@@ -29,7 +30,7 @@ class FoldAffine(Pass):
         changes = Changes()
         graph = module.graph
         for node in graph.nodes(*ELEMENTWISE):
-            if _constant_operand(node) is None or _is_bias(node):
+            if _constant_operand(node) is None or _is_bias(node) or _is_factor(node):
                 continue
             affine = affine_of(node)
             reason = affine if isinstance(affine, str) else _fold(graph, node, affine)
@@ -75,6 +76,12 @@ def _is_bias(node: Node) -> bool:
     value = next((v for v in node.inputs if v is not None and v.constant is None), None)
     producer = None if value is None else value.producer
     return producer is not None and bias_add(producer) == node
+
+
+def _is_factor(node: Node) -> bool:
+    """Whether a node scales a product of two values, in whose requantize step it rides."""
+    producers = [value.producer for value in node.inputs if value is not None]
+    return any(producer is not None and factor_of(producer) == node for producer in producers)
 
 
 def _constant_operand(node: Node) -> Value | None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from bitsmith.ir.fusion import factor_of
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
@@ -55,6 +56,8 @@ def _refusal(node: Node) -> str | None:
     producer = affine.value.producer
     if producer is not None and bias_add(producer) == node:
         return f"it is the bias of {producer.where}"
+    if producer is not None and factor_of(producer) == node:
+        return f"it scales the product of {producer.where}"
     if not affine.fits(1):
         return f"it acts along axis {affine.axis}, and channels are axis 1"
     if affine.value.rank not in (2, 3, 4):

@@ -10,7 +10,7 @@ import numpy as np
 from bitsmith.errors import PipelineError
 from bitsmith.ir.formats import Format, IntegerType
 from bitsmith.ir.graph import Node
-from bitsmith.ir.linear import LINEAR, bias_value, weight_value
+from bitsmith.ir.linear import bias_value, linear_nodes, weight_value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 
@@ -30,7 +30,7 @@ class QuantizeBiases(Pass):
 
     def run(self, module: Module) -> Changes:
         changes = Changes()
-        for node in module.graph.nodes(*LINEAR):
+        for node in linear_nodes(module.graph):
             for name in (node.operand(0).name, weight_value(node).name):
                 if name not in module.plan:
                     raise PipelineError(

@@ -14,7 +14,7 @@ from bitsmith.errors import PipelineError
 from bitsmith.ir.formats import Format, IntegerType, holding
 from bitsmith.ir.graph import Node
 from bitsmith.ir.grids import MINIFLOATS, TERNARY, Codebook, Grid, Grouped, minifloat, offset, power_sums, powers
-from bitsmith.ir.linear import LINEAR, SMALLEST_CHANNEL, output_axis, weight_value
+from bitsmith.ir.linear import SMALLEST_CHANNEL, linear_nodes, output_axis, weight_value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.rounding.fit import fit
@@ -81,12 +81,10 @@ class QuantizeWeights(Pass):
         self._check(module)
         changes = Changes()
         allocated = {} if module.allocation is None else module.allocation.weights
-        nodes = module.graph.nodes(*LINEAR)
+        nodes = linear_nodes(module.graph)
         _require_known(allocated, nodes)
         for node in nodes:
             weight = weight_value(node)
-            if weight.constant is None:
-                raise PipelineError("a weight that is not constant", where=node.where)
             options = self
             if weight.name in allocated:
                 options = replace(self, bits=allocated[weight.name], format=INTEGERS)

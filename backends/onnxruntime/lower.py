@@ -3,6 +3,7 @@
 ORT 1.31 turns these groups into integer kernels (the left-hand sides are what is written):
 
     Conv -> QLinearConv          Gemm -> QGemm              Add, Mul -> QLinearAdd, QLinearMul
+    MatMul -> QLinearMatMul
     AveragePool, GlobalAveragePool, Sigmoid, LeakyRelu -> QLinear...
 
 It has no integer kernel for a Sub, nor for the other functions of one value, which run in float between the two.
@@ -20,7 +21,11 @@ from bitsmith.backends.onnxruntime.pooling import lower_average_pool
 from bitsmith.backends.onnxruntime.ratios import expect_ratio
 from bitsmith.backends.onnxruntime.weights import write_weight
 from bitsmith.backends.onnxruntime.writer import Writer, scales_of
-from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, Mul, Operation, Table, Value
+from bitsmith.errors import UnsupportedError
+from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, MatMul, Mul, Operation, Softmax, Table, Value
+
+SAME = 1e-6
+"""Part of a scale that multipliers and float32 may be off by."""
 
 
 def lower(writer: Writer, operation: Operation) -> None:
@@ -34,6 +39,10 @@ def lower(writer: Writer, operation: Operation) -> None:
             lower_add(writer, operation)
         case Mul():
             lower_mul(writer, operation)
+        case MatMul():
+            lower_matmul(writer, operation)
+        case Softmax():
+            lower_softmax(writer, operation)
         case AveragePool():
             lower_average_pool(writer, operation)
         case Table():
@@ -114,6 +123,37 @@ def lower_mul(writer: Writer, operation: Mul) -> None:
     expect_ratio(operation, operation.requantize.multiplier, operation.requantize.shift, ratio)
     product = writer.node("Mul", [writer.reals(left.name), writer.reals(right.name)], operation.name)
     writer.quantize(operation.output, product, operation.requantize)
+
+
+def lower_matmul(writer: Writer, operation: MatMul) -> None:
+    """A MatMul of two values. A number that scales the product is in the ratio, and here in the left operand's scale.
+
+    So the ratio cannot be wrong, and ORT makes a QLinearMatMul of it as of any other.
+    """
+    left, right = writer.graph.operands(operation)
+    result, rule = writer.graph.result(operation), operation.requantize
+    if rule.multiplier.size > 1:
+        raise UnsupportedError("the backend onnxruntime has no product with several ratios", where=operation.name)
+    ratio = np.ldexp(float(rule.multiplier.flat[0]), -rule.shift)
+    scale = np.float32(ratio * result.format.scale[0] / right.format.scale[0])
+    if abs(float(scale) / left.format.scale[0] - 1) < SAME:
+        real = writer.reals(left.name)
+    else:
+        parameters = [writer.constant(f"{operation.name}_scale", scale), writer.parameters(left.name)[1]]
+        real = writer.node(
+            "DequantizeLinear", [writer.integers(left.name), *parameters], f"{operation.name}_scaled_dequantize"
+        )
+    product = writer.node("MatMul", [real, writer.reals(right.name)], operation.name)
+    writer.quantize(operation.output, product, rule)
+
+
+def lower_softmax(writer: Writer, operation: Softmax) -> None:
+    """A Softmax in float."""
+    (x,), result = writer.graph.operands(operation), writer.graph.result(operation)
+    rule = operation.requantize
+    expect_ratio(operation, rule.multiplier, rule.shift, 2.0**-30 / result.format.scale[0])
+    made = writer.node("Softmax", [writer.reals(x.name)], operation.name, axis=len(x.shape))
+    writer.quantize(operation.output, made, rule)
 
 
 def lower_table(writer: Writer, operation: Table) -> None:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from bitsmith.backend import Refusal
 from bitsmith.errors import TargetError
+from bitsmith.ir.fusion import is_attention
 from bitsmith.ir.graph import Graph, Node
 from bitsmith.target import Target
 
@@ -40,7 +41,11 @@ class Options:
 
 def refusals(graph: Graph, target: Target) -> list[Refusal]:
     """Why a graph cannot be unrolled: asked before any work is done."""
-    found = []
+    found = [
+        Refusal(node.where, "what attention computes has no form as a circuit here", "Use another target.")
+        for node in graph.nodes()
+        if is_attention(node)
+    ]
     if not installed():
         found.append(Refusal(f"target {target.name}", "da4ml is not installed", f"Run: {INSTALL}."))
     try:

@@ -23,9 +23,10 @@ from bitsmith.figures import grid_bytes
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.fusion import caps_of, channel_caps, materialised
 from bitsmith.ir.graph import Graph, Node, Value
-from bitsmith.ir.linear import LINEAR, output_axis, weight_value
+from bitsmith.ir.linear import linear_nodes, output_axis, weight_value
 from bitsmith.ir.pooling import window_of
 from bitsmith.ir.sharing import constant_operands
+from bitsmith.ir.softmax import table_lengths
 from bitsmith.ir.steps import Step, steps
 from bitsmith.target import Target
 
@@ -72,7 +73,7 @@ def vetoes_of(
         return {}
     of = group_by_value(groups)
     found = {}
-    for node in graph.nodes(*LINEAR):
+    for node in linear_nodes(graph):
         weight, read = of[weight_value(node).name], of[node.operand(0).name]
         lacking = {(b, c) for b in weight.widths for c in read.widths if f"{b}x{c}" not in target.cycles}
         if lacking:
@@ -110,10 +111,13 @@ class _Costs:
                 sums.single(weight, partial(self._layer_bytes, node))
             elif node.op in ("Add", "Sub"):
                 fixed += 2 * INT32
-            elif node.op == "Mul":
+            elif node.op in ("Mul", "MatMul"):
                 fixed += INT32
             elif node.op in ("AveragePool", "GlobalAveragePool"):
                 fixed += INT32 * _multipliers(node)
+            elif node.op == "Softmax":
+                fixed += INT32
+                sums.single(self._of[node.operand(0).name], _exponential_bytes)
             elif node.op in TABLES:
                 read, made = self._of[node.operand(0).name], self._of[step.output.name]
                 sums.pair(read, made, partial(_table_bytes, _table_rows(node)))
@@ -214,6 +218,11 @@ def _part(part: float, bits: int) -> float:
 def _table_bytes(rows: int, read: int, made: int) -> int:
     """An entry for each integer of the input's type."""
     return rows * _held_bytes(1 << read, made)
+
+
+def _exponential_bytes(read: int) -> int:
+    """Of the tables of a Softmax's exponentials."""
+    return INT32 * sum(table_lengths(read))
 
 
 def _held_bytes(elements: int, bits: int) -> int:

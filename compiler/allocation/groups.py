@@ -8,7 +8,7 @@ from bitsmith.allocation.problem import Group
 from bitsmith.errors import PipelineError
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
-from bitsmith.ir.linear import LINEAR, weight_value
+from bitsmith.ir.linear import linear_nodes, weight_value
 from bitsmith.ir.sensitivity import Losses, Sensitivity
 from bitsmith.ir.sharing import activation_groups, is_edge
 from bitsmith.target import Target
@@ -25,7 +25,7 @@ def groups_of(graph: Graph, plan: Plan, target: Target, sensitivity: Sensitivity
     `sensitivity` knows the loss of.
     """
     found = []
-    for node in graph.nodes(*LINEAR):
+    for node in linear_nodes(graph):
         name = weight_value(node).name
         if name in plan:
             found.append(Group(name, (name,), True, (plan[name].bits,), settled=True))

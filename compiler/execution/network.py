@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bitsmith.errors import InternalError
 from bitsmith.execution.fragment import fragment
 from bitsmith.execution.runtime import Session
-from bitsmith.ir.fusion import group_output, riders
+from bitsmith.ir.fusion import group_output, is_left_to_host, riders
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.linear import LINEAR, bias_value, output_axis, weight_value
 from bitsmith.metrics import decibels
@@ -61,7 +61,7 @@ def layers_of(graph: Graph) -> list[Layer]:
     riding = riders(graph)
     found = [Layer(value.name, "Input", (), value) for value in graph.inputs]
     for leader in graph.nodes():
-        if leader in riding or leader.op == "Softmax":
+        if leader in riding or is_left_to_host(leader):
             continue
         nodes, output = [leader], group_output(leader)
         while nodes[-1].output != output:

@@ -16,7 +16,7 @@ from bitsmith.execution.runtime import FloatArray, Session
 from bitsmith.execution.threads import one_blas_thread
 from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Graph, Value
-from bitsmith.ir.linear import LINEAR, weight_value
+from bitsmith.ir.linear import linear_nodes
 from bitsmith.ir.statistics import Statistics, ValueStatistics
 from bitsmith.progress import Progress, silent
 
@@ -89,7 +89,7 @@ def observe(
     grams: whether to take the Gram matrices of linear layers too.
     Raises ModelError where an activation is not finite, DataError where a sample is not.
     """
-    linear = [node for node in graph.nodes(*LINEAR) if weight_value(node).constant is not None] if grams else []
+    linear = linear_nodes(graph) if grams else []
     tapped = list(dict.fromkeys([*materialised(graph), *(node.operand(0) for node in linear)]))
     values = {value.name: StreamingValue(value.name, bins) for value in tapped}
     moments = {node.output.name: (node, StreamingGram(node)) for node in linear}

@@ -94,7 +94,8 @@ def _mul(operation: Mul, operands: Sequence[Array]) -> Array:
 @accumulate.register
 def _matmul(operation: MatMul, operands: Sequence[Array]) -> Array:
     a, b = operands
-    return np.matmul(a, b)
+    accumulator: Array = np.matmul(a, b)
+    return accumulator
 
 
 @accumulate.register
@@ -106,7 +107,8 @@ def _softmax(operation: Softmax, operands: Sequence[Array]) -> Array:
     sums = powers.sum(axis=-1, keepdims=True)
     # frexp gives the bits of a number: float64 holds every sum below 2^31.
     places = 31 - np.frexp(sums.astype(np.float64))[1].astype(np.int64)
-    return ((powers << places) * reciprocal(sums << places)) >> 30
+    accumulator: Array = ((powers << places) * reciprocal(sums << places)) >> 30
+    return accumulator
 
 
 @accumulate.register

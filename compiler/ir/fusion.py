@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bitsmith.ir.graph import Graph, Node, Value
 
-REQUANTIZING = frozenset({"Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Mul", "Sub"})
+REQUANTIZING = frozenset({"Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Mul", "Softmax", "Sub"})
 """Ops whose integer form ends in a requantize step, in which a clamp costs nothing."""
 
 CLAMPS = frozenset({"Clip", "Relu"})
@@ -21,7 +21,7 @@ CLAMPS = frozenset({"Clip", "Relu"})
 
 def bias_of(node: Node) -> Node | None:
     """The Add of a constant vector over the last axis that follows a MatMul and nothing else reads, if any."""
-    follower = _only_reader(node) if node.op == "MatMul" else None
+    follower = _only_reader(node) if node.op == "MatMul" and not is_product(node) else None
     if follower is None or follower.op != "Add":
         return None
     added = [operand.constant for operand in follower.inputs if operand is not None and operand.constant is not None]
@@ -29,11 +29,41 @@ def bias_of(node: Node) -> Node | None:
     return follower if len(added) == 1 and added[0].size == width and added[0].shape[-1:] in ((), (width,)) else None
 
 
+def factor_of(node: Node) -> Node | None:
+    """The Mul by one positive number that follows a MatMul of two values and nothing else reads, if any.
+
+    It is a factor of the ratio by which the product is rescaled anyway: 1 / sqrt(width) in attention.
+    """
+    follower = _only_reader(node) if is_product(node) else None
+    if follower is None or follower.op != "Mul":
+        return None
+    factor = scalar_of(follower)
+    return None if factor is None or not 0 < factor < math.inf else follower
+
+
+def is_product(node: Node) -> bool:
+    """Whether a node is a MatMul of two values, neither of them constant."""
+    return node.op == "MatMul" and all(value is not None and value.constant is None for value in node.inputs)
+
+
+def scalar_of(node: Node) -> float | None:
+    """The one number that a Mul multiplies a value of the same shape by, whichever side it stands on."""
+    held = [v for v in node.inputs if v is not None and v.constant is not None]
+    if len(held) != 1 or held[0].constant is None or held[0].constant.size != 1:
+        return None
+    return float(held[0].constant.item()) if held[0].rank <= node.output.rank else None
+
+
+def summed(node: Node) -> Node:
+    """The last node of what a node sums up, before any clamp: its bias, or its factor, or itself."""
+    return bias_of(node) or factor_of(node) or node
+
+
 def fused_activation(node: Node) -> Node | None:
     """The Relu or Clip that rides in this node's requantize step, if any: its only reader, with constant bounds."""
     if node.op not in REQUANTIZING:
         return None
-    follower = _only_reader(bias_of(node) or node)
+    follower = _only_reader(summed(node))
     if follower is None or follower.op not in CLAMPS:
         return None
     bounds = [operand for operand in follower.inputs[1:] if operand is not None]
@@ -49,7 +79,7 @@ def fused_caps(node: Node) -> Node | None:
     """
     if node.op not in REQUANTIZING:
         return None
-    follower = _only_reader(fused_activation(node) or bias_of(node) or node)
+    follower = _only_reader(fused_activation(node) or summed(node))
     if follower is None or follower.op != "Min":
         return None
     caps = channel_caps(follower)
@@ -80,8 +110,8 @@ def fused_clamps(node: Node) -> tuple[Node, ...]:
 
 
 def group_output(node: Node) -> Value:
-    """What a node makes once its bias and its activation have ridden along."""
-    return (fused_caps(node) or fused_activation(node) or bias_of(node) or node).output
+    """What a node makes once its bias or factor and its activation have ridden along."""
+    return (fused_caps(node) or fused_activation(node) or summed(node)).output
 
 
 def clamp_of(node: Node) -> tuple[float, float]:
@@ -106,9 +136,19 @@ def caps_of(node: Node) -> npt.NDArray[np.float32] | None:
 
 def riders(graph: Graph) -> set[Node]:
     """The nodes that ride in another node's operation and become none of their own."""
-    riding = {bias for node in graph.nodes("MatMul") if (bias := bias_of(node)) is not None}
+    riding = {rider for node in graph.nodes("MatMul") if (rider := summed(node)) != node}
     leaders = [node for node in graph.nodes(*REQUANTIZING) if node not in riding]
     return riding | {rider for node in leaders for rider in fused_clamps(node)}
+
+
+def is_left_to_host(node: Node) -> bool:
+    """Whether a node is a Softmax that makes an output and nothing else: the host does it, in float."""
+    return node.op == "Softmax" and node.output.is_output and not node.output.consumers
+
+
+def is_attention(node: Node) -> bool:
+    """Whether a node is of what attention is made of: a product of two values, or a softmax inside the model."""
+    return is_product(node) or (node.op == "Softmax" and not is_left_to_host(node))
 
 
 def materialised(graph: Graph) -> list[Value]:
@@ -117,7 +157,7 @@ def materialised(graph: Graph) -> list[Value]:
     A Softmax that makes a graph output is left to the host: its result is not among them.
     """
     riding = riders(graph)
-    leaders = [node for node in graph.nodes() if node not in riding and node.op != "Softmax"]
+    leaders = [node for node in graph.nodes() if node not in riding and not is_left_to_host(node)]
     return [*graph.inputs, *(group_output(node) for node in leaders)]
 
 

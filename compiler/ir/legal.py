@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitsmith.ir.fusion import channel_caps
+from bitsmith.ir.fusion import channel_caps, is_left_to_host, is_product
 from bitsmith.ir.graph import Graph, Node, Value
 
 
@@ -123,9 +123,12 @@ def _gemm(node: Node) -> Problem | None:
 
 def _matmul(node: Node) -> Problem | None:
     left, right = node.operand(0), node.operand(1)
+    if is_product(node):
+        return None
     if right.constant is None:
-        other = "its left operand is the constant one" if left.constant is not None else "both operands are computed"
-        return Problem(other, "Only x @ W with W stored in the model can be compiled: transpose it, or leave it out.")
+        return Problem(
+            "its left operand is the constant one", "Only x @ W can be compiled with one W for all samples: transpose."
+        )
     if right.constant.ndim != 2:
         return Problem(f"its weight has rank {right.constant.ndim}, not 2", "Use one matrix for all of the batch.")
     if left.rank == 2:
@@ -236,10 +239,13 @@ def _resize(node: Node) -> Problem | None:
 
 
 def _softmax(node: Node) -> Problem | None:
-    if not node.output.is_output or node.output.consumers:
-        return Problem("a softmax inside the model", "Only one that makes an output can be left to the host.")
-    if int(node.attribute("axis", -1)) % node.output.rank == 0:
+    axis = int(node.attribute("axis", -1)) % node.output.rank
+    if axis == 0:
         return Problem("it normalises over the batch", "Normalise over another axis.")
+    if axis != node.output.rank - 1 and not is_left_to_host(node):
+        return Problem(
+            f"a softmax inside the model over axis {axis} of {node.output.rank}", "Transpose, so that it is the last."
+        )
     return None
 
 

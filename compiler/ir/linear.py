@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from bitsmith.ir.fusion import bias_of
-from bitsmith.ir.graph import Node, Value
+from bitsmith.ir.graph import Graph, Node, Value
 
 LINEAR = ("Conv", "Gemm", "MatMul")
 
 SMALLEST_CHANNEL = 2.0**-16
 """No channel's weight scale falls further below the layer's largest: channels share one requantize shift, and a
 multiplier of 15 bits keeps a large bias over tiny weights exact to a small part of an 8-bit step."""
+
+
+def linear_nodes(graph: Graph) -> list[Node]:
+    """The nodes that multiply an activation by a constant weight, in execution order."""
+    return [node for node in graph.nodes(*LINEAR) if weight_value(node).constant is not None]
 
 
 def weight_value(node: Node) -> Value:

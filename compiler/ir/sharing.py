@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import networkx as nx
 
-from bitsmith.ir.fusion import bias_of, materialised
+from bitsmith.ir.fusion import is_left_to_host, materialised, riders
 from bitsmith.ir.graph import Graph, Value
 
 MOVES = frozenset({"Concat", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "Transpose"})
@@ -30,12 +30,12 @@ def activation_groups(graph: Graph) -> list[list[Value]]:
 
 def constant_operands(graph: Graph) -> list[Value]:
     """The constants that are read as values like any activation: not weights, biases or parameters."""
-    biases = {bias_of(node) for node in graph.nodes("MatMul")}
-    readers = [node for node in graph.nodes("Add", "Sub", "Mul", "Concat") if node not in biases]
+    riding = riders(graph)
+    readers = [node for node in graph.nodes("Add", "Sub", "Mul", "Concat") if node not in riding]
     operands = [operand for node in readers for operand in node.inputs if operand is not None]
     return [operand for operand in operands if operand.constant is not None]
 
 
 def is_edge(value: Value) -> bool:
     """Whether a value is an input of the graph or becomes an output, be it by a Softmax that the host does."""
-    return value.is_input or value.is_output or any(reader.op == "Softmax" for reader in value.consumers)
+    return value.is_input or value.is_output or any(is_left_to_host(reader) for reader in value.consumers)

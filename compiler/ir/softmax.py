@@ -44,10 +44,15 @@ def exponentials(step: float, bits: int, count: int) -> Exponentials:
         distances = multiple * np.arange(entries, dtype=np.float64)
         return np.floor(unit * np.exp(-step * distances) + 0.5).astype(np.int64)
 
-    if bits <= ONE_TABLE:
-        return Exponentials(table(1, 1 << bits), np.ones(1, np.int64), 0)
-    width = 1 << ONE_TABLE
-    return Exponentials(table(width, 1 << (bits - ONE_TABLE)), table(1, width), unit.bit_length() - 1)
+    many, few = table_lengths(bits)
+    if few == 1:
+        return Exponentials(table(1, many), np.ones(1, np.int64), 0)
+    return Exponentials(table(few, many), table(1, few), unit.bit_length() - 1)
+
+
+def table_lengths(bits: int) -> tuple[int, int]:
+    """Entries of the coarse and of the fine table for integers of so many bits."""
+    return (1 << bits, 1) if bits <= ONE_TABLE else (1 << (bits - ONE_TABLE), 1 << ONE_TABLE)
 
 
 def reciprocal(divisor: Integers) -> Integers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bitsmith.ir.fusion import bias_of, group_output, riders
+from bitsmith.ir.fusion import group_output, is_left_to_host, riders, summed
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.linear import LINEAR, weight_value
 
@@ -39,11 +39,10 @@ def steps(graph: Graph) -> list[Step]:
     riding = riders(graph)
     made = []
     for leader in graph.nodes():
-        if leader in riding or leader.op == "Softmax":
+        if leader in riding or is_left_to_host(leader):
             continue
         nodes, output = [leader], group_output(leader)
         while nodes[-1].output != output:
             nodes.append(nodes[-1].output.consumers[0])
-        total = (bias_of(leader) or leader).output
-        made.append(Step(leader, tuple(nodes), total, output))
+        made.append(Step(leader, tuple(nodes), summed(leader).output, output))
     return made

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from bitsmith.ir.fusion import channel_caps
+from bitsmith.ir.fusion import channel_caps, is_left_to_host
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.moments import ClippedNormal, Vector
 
@@ -96,7 +96,8 @@ def _gemm(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
 def _matmul(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
     """Features lie along the last axis, which carries no statistics of its own: all of them share one normal."""
     weight = node.constant(1)
-    assert weight is not None
+    if weight is None:
+        return _summed_products(node, operands)
     matrix = weight.astype(np.float64)
     value = pooled(operands[0], matrix.shape[0])
     made = ClippedNormal.of(matrix.T @ value.mean, (matrix.T) ** 2 @ value.variance)
@@ -137,6 +138,27 @@ def _product(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
     # Zero times an unbounded value: that corner is 0.
     corners = np.where(np.isnan(corners), 0.0, corners)
     return ClippedNormal.matching(a * b, variance, corners.min(axis=0), corners.max(axis=0))
+
+
+def _summed_products(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
+    """A MatMul of two values: so many products that are independent of each other."""
+    inner = node.operand(0).sample_shape[-1]
+    product = _product(node, operands)
+    return ClippedNormal.of(inner * product.mean, inner * product.variance)
+
+
+def _softmax(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
+    """Of n normals of deviation s the shares are lognormal over n times their mean: 1/n, variance (exp(s^2) - 1)/n^2.
+
+    No variable from 0 to 1 varies more than mean * (1 - mean). One that the host does has its logits kept.
+    """
+    if is_left_to_host(node):
+        return operands[0]
+    mean = 1.0 / node.output.sample_shape[-1]
+    spread = np.expm1(np.minimum(operands[0].variance, 50.0)) * mean**2
+    channels = np.full(operands[0].channels, mean)
+    low, high = np.zeros_like(channels), np.ones_like(channels)
+    return ClippedNormal.matching(channels, np.minimum(spread, mean * (1 - mean)), low, high)
 
 
 def _concat(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
@@ -257,7 +279,7 @@ RULES: dict[str, Rule] = {
     "Resize": _moved,
     "Sigmoid": _function(_sigmoid),
     "Slice": _moved,
-    "Softmax": _moved,
+    "Softmax": _softmax,
     "Sub": lambda node, operands: _sum(node, operands, -1.0),
     "Tanh": _function(lambda node, x: np.tanh(x)),
     "Transpose": _moved,

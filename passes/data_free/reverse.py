@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.ir.fusion import channel_caps
+from bitsmith.ir.fusion import channel_caps, is_product
 from bitsmith.ir.graph import Graph, Node, Value
 
 Shape = Sequence[int | None]
@@ -73,7 +73,7 @@ def reverse(tape: Tape, gradients: dict[Value, Value], nodes: Sequence[Node]) ->
 
 def unknown(nodes: Sequence[Node]) -> list[Node]:
     """The nodes that have no rule."""
-    return [node for node in nodes if node.op not in RULES]
+    return [node for node in nodes if node.op not in RULES or is_product(node)]
 
 
 def _conv(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
@@ -319,4 +319,4 @@ RULES: dict[str, Rule] = {
     "Tanh": _tanh,
     "Transpose": _transpose,
 }
-"""A rule for each op of ir/legal.py but Resize, and Softmax, behind which nothing is normalised."""
+"""A rule for each op of ir/legal.py but Resize, Softmax and MatMul of two values."""

@@ -8,13 +8,14 @@ from typing import ClassVar
 
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.bounds import bounds
-from bitsmith.ir.fusion import riders
+from bitsmith.ir.fusion import is_left_to_host, riders
 from bitsmith.ir.graph import Graph, Node
 from bitsmith.ir.integer import HostOperation, IntegerGraph
 from bitsmith.ir.validate import validate
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.integerize.arithmetic import lower_add, lower_mul
+from bitsmith.passes.integerize.attention import lower_matmul, lower_softmax
 from bitsmith.passes.integerize.average import lower_average_pool
 from bitsmith.passes.integerize.build import Build
 from bitsmith.passes.integerize.linear import lower_conv, lower_matrix_product
@@ -36,7 +37,7 @@ LOWERINGS: dict[str, Callable[[Build, Node], None]] = {
     "Conv": lower_conv,
     "Gemm": lower_matrix_product,
     "GlobalAveragePool": lower_average_pool,
-    "MatMul": lower_matrix_product,
+    "MatMul": lower_matmul,
     "MaxPool": lower_max_pool,
     "Min": lower_table,
     "Mul": lower_mul,
@@ -45,6 +46,7 @@ LOWERINGS: dict[str, Callable[[Build, Node], None]] = {
     "Reshape": lower_reshape,
     "Resize": lower_resize,
     "Slice": lower_slice,
+    "Softmax": lower_softmax,
     "Sub": lower_add,
     "Transpose": lower_transpose,
     **dict.fromkeys(FUNCTIONS, lower_table),
@@ -61,7 +63,8 @@ class Integerize(Pass):
 
     (Jacob et al. 2017, arXiv:1712.05877, equations 4 and 11) where the ratio of scales becomes a multiplier over
     a power of two (HAWQ-V3, arXiv:2011.10680, section 3.1), rounded half up, once. A Relu or Clip is the clamp of
-    the op that feeds it; other functions of one value become tables. A Softmax on an output is left to the host.
+    the op that feeds it; other functions of one value become tables. A Softmax on an output is left to the host,
+    one in between is a table, a sum and a reciprocal.
     """
 
     name: ClassVar[str] = "integerize"
@@ -70,7 +73,7 @@ class Integerize(Pass):
         changes = Changes()
         graph = module.graph
         build = Build(module.plan)
-        for node in graph.nodes("Softmax"):
+        for node in filter(is_left_to_host, graph.nodes("Softmax")):
             build.renamed[node.operand(0).name] = node.output.name
             axis = int(node.attribute("axis", -1)) % node.output.rank
             build.host.append(HostOperation(node.output.name, "Softmax", (("axis", axis),)))
@@ -79,7 +82,7 @@ class Integerize(Pass):
             build.result(value)
         riding = riders(graph)
         for node in graph.nodes():
-            if node in riding or node.op == "Softmax":
+            if node in riding or is_left_to_host(node):
                 continue
             if node.op not in LOWERINGS:
                 raise UnsupportedError(f"{node.op} has no integer form", where=node.where)
