@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bitsmith.allocation.problem import Solution
 from bitsmith.dataset import Dataset
@@ -13,10 +14,14 @@ from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.ir.moments import BatchNorms
+from bitsmith.ir.quantizers import Adopted, Quantizers
 from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.ir.statistics import Statistics
 from bitsmith.progress import Progress, silent
 from bitsmith.target import Target
+
+if TYPE_CHECKING:
+    from bitsmith.manager import Pass
 
 DISTILLED, NOISE = "distilled", "noise"
 """Where samples that no one measured come from: batch normalisations, or only a guess at the input."""
@@ -37,6 +42,8 @@ class Module:
     allocation:  bits of single weights and activations, which go before the options of the passes that quantize.
     solution:    how that allocation was found; None where it was given.
     sensitivity: what bits of each weight and activation are expected to cost; None until a pass measures it.
+    quantizers:  of a model that others quantized; None of a float one. adopted: what became of them.
+    ahead:       the passes that follow the one that runs, for one that tries what would come of its choice.
     statistics, plan, integer: None until a pass makes them; `require_...` says which pass is missing.
     """
 
@@ -52,8 +59,11 @@ class Module:
     allocation: Allocation | None = None
     solution: Solution | None = None
     sensitivity: Sensitivity | None = None
+    quantizers: Quantizers | None = None
+    adopted: Adopted | None = None
     plan: Plan = field(default_factory=Plan)
     integer: IntegerGraph | None = None
+    ahead: tuple[Pass, ...] = ()
 
     def require_calibration(self) -> Dataset:
         if self.calibration is None:
@@ -75,6 +85,14 @@ class Module:
                 fix="Put `measure-sensitivity` before it in the pipeline, or give --sensitivity.",
             )
         return self.sensitivity
+
+    def require_quantizers(self) -> Quantizers:
+        if self.quantizers is None:
+            raise PipelineError(
+                "the model is in float: there are no quantizers to adopt",
+                fix="Leave `adopt-quantizers` out; `quantize-weights` and `quantize-activations` make formats.",
+            )
+        return self.quantizers
 
     def require_integer(self) -> IntegerGraph:
         if self.integer is None:

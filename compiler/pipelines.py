@@ -32,6 +32,30 @@ NORMALISE = ",".join(
 )
 """Bring a loaded graph to the ops of ir/legal.py."""
 
+ADOPT = ",".join(
+    (
+        "fold-constants",
+        "lower-reshapes",
+        "canonicalize-slices",
+        "canonicalize-pads",
+        "canonicalize-resizes",
+        "lower-means",
+        "explicit-padding",
+        "sink-softmax",
+        "remove-no-ops",
+        "canonicalize-gemm",
+        "recognize-activations",
+        # Of a layer whose result is rounded behind them alone: its integers stay, its scales change.
+        "fold-batch-norm",
+        "fold-affine",
+        "remove-no-ops",
+        "canonicalize-gemm",
+        "adopt-quantizers",
+        "fold-padding",
+    )
+)
+"""The same for a graph that others quantized, whose quantizers part what must not be merged; and its formats."""
+
 EFFORTS = ("fast", "default", "best")
 """How much time goes into accuracy: a second or two; some seconds; as long as it pays."""
 

@@ -34,7 +34,7 @@ def screen_model(model: ModelProto) -> None:
 
     Model-local functions are opened by the caller; their domains are allowed here.
     """
-    _screen_opsets(model)
+    screen_opsets(model)
     graph = model.graph
     if not graph.output:
         raise ModelError("the graph has no outputs", where=graph.name or "the model", fix="Export the model again.")
@@ -54,7 +54,8 @@ def screen_model(model: ModelProto) -> None:
                 _screen_node(node)
 
 
-def _screen_opsets(model: ModelProto) -> None:
+def screen_opsets(model: ModelProto) -> None:
+    """Refuse a model that is too old or too new, or that does not say."""
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     if not versions:
         raise ModelError(

@@ -1,0 +1,77 @@
+"""Formats for outputs that a file leaves in float: 16 bits over the static bound of what makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bitsmith.errors import UnsupportedError
+from bitsmith.ir.formats import Format, IntegerType, symmetric, to_power_of_two
+from bitsmith.ir.fusion import group_output, materialised, riders
+from bitsmith.ir.graph import Graph, Node, Value
+from bitsmith.ir.linear import LINEAR, bias_value, output_axis, weight_value
+from bitsmith.ir.sharing import is_edge
+from bitsmith.passes.adopt_quantizers.settle import QUANTIZE_BOTH, Settled
+from bitsmith.target import Target
+
+BITS = 16
+
+
+def derive(
+    graph: Graph,
+    settled: Settled,
+    formats: Mapping[Value, Format],
+    parameters: Mapping[str, Format],
+    target: Target,
+) -> dict[Value, Format]:
+    """A format for each output without one; UnsupportedError for any other value without one."""
+    riding = riders(graph)
+    makers = {group_output(node): node for node in graph.nodes() if node not in riding and node.op != "Softmax"}
+    found: dict[Value, Format] = {}
+    for value in materialised(graph):
+        if value in formats:
+            continue
+        maker = makers.get(value)
+        reach = None if maker is None or not is_edge(value) or value.is_input else _reach(maker, formats)
+        if reach is None:
+            raise UnsupportedError(
+                f"{value.name} is left in float",
+                where=f"input {value.name}" if maker is None else maker.where,
+                fix=QUANTIZE_BOTH,
+            )
+        if BITS not in target.activation_bits:
+            raise UnsupportedError(
+                f"{value.name} is left in float, and {target.name} runs no outputs of {BITS} bits to hold it",
+                where=value.name if maker is None else maker.where,
+                fix="Quantize the output too.",
+            )
+        format = symmetric(reach, IntegerType(BITS))
+        found[value] = format if target.scales == "free" else to_power_of_two(format)
+    return found
+
+
+def _reach(node: Node, formats: Mapping[Value, Format]) -> float | None:
+    """The largest magnitude that an op can make of operands on their grids; None where there is no telling."""
+    operands = [one for one in node.inputs if one is not None]
+    if node.op in LINEAR and operands[0] in formats:
+        weight, bias = weight_value(node).constant, bias_value(node)
+        assert weight is not None
+        rows = np.abs(np.moveaxis(weight.astype(np.float64), output_axis(node), 0)).reshape(
+            weight.shape[output_axis(node)], -1
+        )
+        reach = rows.sum(axis=1) * _largest(formats[operands[0]])
+        if bias is not None and bias.constant is not None:
+            reach = reach + np.abs(bias.constant.astype(np.float64).ravel())
+        return float(reach.max())
+    if node.op in ("Add", "Sub") and all(one in formats for one in operands):
+        return sum(_largest(formats[one]) for one in operands)
+    if node.op in ("AveragePool", "GlobalAveragePool") and operands[0] in formats:
+        return _largest(formats[operands[0]])
+    return None
+
+
+def _largest(format: Format) -> float:
+    """The largest magnitude on a grid."""
+    ends = (format.type.lowest - format.zero_point, format.type.highest - format.zero_point)
+    return format.scale[0] * max(abs(end) for end in ends)
