@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bitsmith.backends.c.kernels.avx2 import Avx2Words
+from bitsmith.backends.c.kernels.attention import PortableMatMul, PortableSoftmax
+from bitsmith.backends.c.kernels.avx2 import Avx2Tables, Avx2Words
 from bitsmith.backends.c.kernels.binary import PortableBinary
 from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, PortableGroupedConv
 from bitsmith.backends.c.kernels.dsp import DspAdd, DspAverage, DspConv, DspDepthwise, DspLinear, DspNarrowConv
@@ -31,6 +32,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     DspLinear(),
     DspAdd(),
     DspAverage(),
+    Avx2Tables(),
     Avx2Words(),
     TableProducts(),
     PortableDepthwise(),
@@ -40,6 +42,8 @@ FAMILIES: tuple[KernelFamily, ...] = (
     PortableBinary(),
     PortableAveragePool(),
     PortableMaxPool(),
+    PortableMatMul(),
+    PortableSoftmax(),
     PortableTable(),
     PortableMove(),
 )

@@ -17,6 +17,8 @@ from tests.strategies import integer_graphs
 
 TARGET = load_target("x86-64-avx2")
 UNSIGNED = Format(IntegerType(8, signed=False), (0.05,), 77)
+TWO_BITS = Format(IntegerType(2, signed=False), (0.5,), 0)
+SIGNED_TWO = Format(IntegerType(2), (0.5,), -1)
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 CASES = {
@@ -32,6 +34,16 @@ CASES = {
         linear((9,)),
         linear((64,), 40),
         linear((1, 7, 33), 17),
+    ],
+    "avx2 tables": [
+        conv((5, 4), 16, 8, kernel=1, x=TWO_BITS, y=TWO_BITS, weight_bits=2),
+        conv((7, 6), 40, 16, x=TWO_BITS, weight_bits=2),
+        conv((3, 3), 70, 34, x=SIGNED_TWO, y=SIGNED_TWO, weight_bits=2, clamp=(-1, 1)),
+        conv((4, 4), 64, 2, x=SIGNED_TWO, weight_bits=2, per_channel=False),
+        conv((9,), 33, 6, x=TWO_BITS, y=UNSIGNED, weight_bits=2),
+        strided(conv((9, 8), 128, 66, x=TWO_BITS, weight_bits=2), (2, 3), (0, 1, 1, 0)),
+        linear((70,), 40, x=TWO_BITS, weight_bits=2),
+        linear((1, 5, 2), 100, x=SIGNED_TWO, weight_bits=2),
     ],
 }
 
@@ -59,7 +71,7 @@ def test_kernels(family: str) -> None:
 
 @pytest.mark.usefixtures("vectors")
 def test_chains() -> None:
-    @settings(max_examples=12, suppress_health_check=SLOW, deadline=None)
+    @settings(max_examples=5, suppress_health_check=SLOW, deadline=None)
     @given(graph=integer_graphs(["Conv", "Linear", "Add"], most=4, bits=(8, 8, 4, 2)))
     def holds(graph: IntegerGraph) -> None:
         assert_equal(graph, target=TARGET)

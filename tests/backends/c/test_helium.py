@@ -17,7 +17,7 @@ from bitsmith.ir.integer import Conv, IntegerGraph
 from bitsmith.ir.validate import validate
 from tests.backends.c.agreement import HOST, assert_equal
 from tests.backends.c.needs import machine_of
-from tests.backends.onnxruntime.graphs import X, Y, add, conv, linear, one
+from tests.backends.onnxruntime.graphs import add, conv, linear, one
 from tests.strategies import integer_graphs
 
 HELIUM = replace(HOST, features=("multiply", "long-multiply", "dsp", "mve"))
@@ -53,7 +53,8 @@ def strided(graph: IntegerGraph, strides: tuple[int, int], pads: tuple[int, int,
     """A graph of one Conv with other strides and pads."""
     (operation,) = graph.operations
     assert isinstance(operation, Conv)
-    return one(replace(operation, strides=strides, pads=pads), {"x": graph.values["x"].shape}, {"x": X, "y": Y})
+    formats = {name: value.format for name, value in graph.values.items()}
+    return one(replace(operation, strides=strides, pads=pads), {"x": graph.values["x"].shape}, formats)
 
 
 CASES["helium conv"] += [strided(conv((9, 8), 6, 8), (2, 3), (0, 1, 1, 0))]

@@ -81,15 +81,17 @@ def conv(
     return one(operation, {"x": (channels, *space)}, {"x": x, "y": y})
 
 
-def linear(shape: Shape, out: int = 5, x: Format = X, y: Format = Y, seed: int = 0) -> IntegerGraph:
+def linear(
+    shape: Shape, out: int = 5, x: Format = X, y: Format = Y, seed: int = 0, weight_bits: int = 8
+) -> IntegerGraph:
     """A Linear over the last axis of `shape`."""
-    random = np.random.default_rng(seed)
-    weights = Format(INT8, tuple(random.uniform(0.5, 2.0, out) / 127), axis=0)
+    random, kind = np.random.default_rng(seed), IntegerType(weight_bits)
+    weights = Format(kind, tuple(random.uniform(0.5, 2.0, out) / kind.highest), axis=0)
     operation = Linear(
         "linear",
         ("x",),
         "y",
-        weight=random.integers(-127, 128, (out, shape[-1])),
+        weight=random.integers(-kind.highest, kind.highest + 1, (out, shape[-1])),
         bias=random.integers(-4000, 4000, out),
         weight_format=weights,
         requantize=requantize(np.array(weights.scale) * x.scale[0] / y.scale[0], y),

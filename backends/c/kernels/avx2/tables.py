@@ -1,0 +1,174 @@
+"""Products of 2 bits by 2 bits, looked up: VPSHUFB as thirty-two look-ups in a table of sixteen bytes.
+
+Two weights of four levels each are a number from 0 to 15, and so are two inputs. So the sixteen sums that two given
+inputs make with any two weights are a table of sixteen bytes, which VPSHUFB looks thirty-two outputs up in at once: 64
+products an instruction, and one more adds them up. The tables of all sixteen pairs of inputs take 256 bytes and are the
+same for every layer of these levels (product tables: Ganji et al. 2023, DeepGEMM, arXiv:2304.09049, section 3, which
+looks single products up, by an index that is put together from weight and input first).
+
+Sums grow in bytes as long as the weights prove that they cannot pass them, then in 16 bits, then in 32. Levels are
+whatever a codebook has: nothing depends on their being equally far apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.backends.c.kernels.avx2.panels import Gemm, columns_at_once, gemm, padded, panel, steps
+from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+
+LEVELS = 4
+VECTOR = 32
+"""Outputs of a vector of sums."""
+
+MOST_COLUMNS = {1: 6, 2: 4}
+"""Of a tile, by its vectors of outputs: their sums leave eight of sixteen registers."""
+
+BYTE, WORD = 127, (1 << 15) - 1
+FEWEST_OUTPUTS = 16
+
+Wide = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """How the products of an operation are looked up.
+
+    lowest:  the input that is code 0.
+    sums:    (16 pairs of inputs, 16 pairs of weights): sums of two products, less `middle`. A pair of codes is the
+             number first + 4 * second.
+    pairs:   of weights, (outputs, length / 2).
+    padding: the code of an input that stands for 0.0.
+    run:     how many pairs' sums a byte holds, an even number. runs: of which a row is made, filled up with padding.
+    """
+
+    lowest: int
+    sums: Wide
+    middle: int
+    pairs: Wide
+    padding: int
+    run: int
+    runs: int
+
+    @property
+    def steps(self) -> int:
+        """Pairs of a column."""
+        return self.run * self.runs
+
+
+def tables(site: Site, found: Gemm) -> Tables | str:
+    """The tables of an operation, or why there are none."""
+    zero = site.x.zero_point
+    lowest, highest = min(site.ranges[0].lowest, zero), max(site.ranges[0].highest, zero)
+    levels = np.unique(found.rows).astype(np.int64)
+    if highest - lowest >= LEVELS or len(levels) > LEVELS:
+        return "its inputs or its weights are of more than four levels"
+    if found.channels % 2:
+        return "pairs of inputs would straddle its pixels, whose channels are odd in number"
+    # Codes that never come up are as the last one that does.
+    inputs = np.minimum(lowest + np.arange(LEVELS), highest) - zero
+    products = inputs[:, None] * np.pad(levels, (0, LEVELS - len(levels)), mode="edge")
+    sums = (products[None, :, None, :] + products[:, None, :, None]).reshape(LEVELS**2, LEVELS**2)
+    middle = int(sums.min() + sums.max()) // 2
+    sums = sums - middle
+    reach = np.abs(sums).max(axis=0)
+    if 2 * int(reach.max()) > BYTE:
+        return "sums of four products pass 8 bits"
+    codes = np.searchsorted(levels, found.rows)
+    pairs = codes[:, 0::2] + LEVELS * codes[:, 1::2]
+    reaches = reach[pairs]
+    run, runs = lengths(reaches, abs(middle))
+    if int(reaches.sum(axis=1).max()) + run * abs(middle) > WORD:
+        return "its sums pass 16 bits"
+    return Tables(lowest, sums, middle, pairs, zero - lowest, run, runs)
+
+
+def lengths(reaches: Wide, padding: int) -> tuple[int, int]:
+    """The longest run of steps over which no row's sum passes a byte, and how many of it a row takes.
+
+    reaches: (rows, steps): how far each step can move a sum. padding: how far a step can that fills up the last run.
+    """
+    rows, count = reaches.shape
+    runs = max(-(-int(reaches.sum(axis=1).max()) // BYTE), 1)
+    while True:
+        run = 2 * -(-count // (2 * runs))
+        full = np.pad(reaches, ((0, 0), (0, run * runs - count)), constant_values=padding)
+        if run == 2 or int(full.reshape(rows, runs, run).sum(axis=2).max()) <= BYTE:
+            return run, -(-count // run)
+        runs += 1
+
+
+def blocks(pairs: Wide, steps: int, vectors: int) -> Wide:
+    """Pairs of weights, (outputs, n), as (blocks, steps / 2, outputs of a block): two steps a byte, little end first.
+
+    Of the 32 outputs of a vector the second sixteen stand between the first, so that the even lanes hold neighbours.
+    """
+    filled = padded(np.pad(pairs, ((0, 0), (0, steps - pairs.shape[1]))), vectors * VECTOR)
+    lanes = (
+        filled.reshape(-1, vectors, 2, VECTOR // 2, steps).transpose(0, 4, 1, 3, 2).reshape(-1, steps, vectors * VECTOR)
+    )
+    packed: Wide = lanes[:, 0::2] | lanes[:, 1::2] << 4
+    return packed
+
+
+class Avx2Tables(KernelFamily):
+    """Tiles of four columns times 64 outputs: 44 instructions for 512 products."""
+
+    name: ClassVar[str] = "avx2 tables"
+
+    def refusal(self, site: Site) -> str | None:
+        found = gemm(site)
+        if isinstance(found, str):
+            return found
+        if found.outputs < FEWEST_OUTPUTS:
+            return "most of the lanes would have no output"
+        made = tables(site, found)
+        return made if isinstance(made, str) else None
+
+    def kernel(self, site: Site) -> Kernel:
+        found = gemm(site)
+        assert isinstance(found, Gemm)
+        made = tables(site, found)
+        assert isinstance(made, Tables)
+        vectors = 2 if found.outputs > VECTOR else 1
+        at_once = columns_at_once(found.pixels, MOST_COLUMNS[vectors])
+        count = panel(found.pixels, at_once, made.steps)
+        image = 0 if found.is_direct else site.x.elements // 2
+        return Kernel(
+            self.name,
+            "avx2/tables.c.j2",
+            context={
+                "gemm": found,
+                "depth": made.steps,
+                "made": made,
+                "vectors": vectors,
+                "at_once": at_once,
+                "panel": count,
+                "columns": made.steps * count,
+            },
+            constants=(
+                Constant(
+                    "weight",
+                    "uint8_t",
+                    blocks(made.pairs, made.steps, vectors),
+                    f"four weights a byte, {vectors * VECTOR} outputs at a time",
+                    alignment=32,
+                ),
+                Constant(
+                    "sums",
+                    "int8_t",
+                    made.sums,
+                    f"of two products less {made.middle}: of sixteen pairs of inputs with sixteen pairs of weights",
+                    alignment=16,
+                ),
+                *steps(found.bias + made.middle * made.steps, found.rule, vectors * VECTOR),
+            ),
+            helpers=("avx2/vectors.c.j2", "avx2/tables_of.c.j2"),
+            scratch=made.steps * count + image,
+            gaps=found.gap(site, count) if found.is_direct else {0: -site.output.bytes},
+            note=f"two products a look-up, sums of {made.run} look-ups in 8 bits",
+        )
