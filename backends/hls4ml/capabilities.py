@@ -14,6 +14,7 @@ from bitsmith.backends.hls4ml import options
 from bitsmith.backends.qonnx.capabilities import node_refusals, target_refusals
 from bitsmith.backends.qonnx.tables import closed_form
 from bitsmith.errors import UnsupportedError
+from bitsmith.ir.elementwise import FUNCTIONS
 from bitsmith.ir.fusion import caps_of, clamp_of, riders
 from bitsmith.ir.graph import Graph, Node
 from bitsmith.ir.integer import (
@@ -41,18 +42,15 @@ RELU = "Use Relu, or LeakyRelu with a slope that is a power of two."
 TABLE = "hls4ml's tables are not exact"
 
 FORBIDDEN: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(FUNCTIONS.keys() - {"LeakyRelu", "Relu"}, (TABLE, RELU)),
     "Clip": ("hls4ml has no Clip", RELU),
-    "HardSigmoid": (TABLE, RELU),
-    "HardSwish": (TABLE, RELU),
     "Min": ("hls4ml has no bound per channel", RELU),
     "PRelu": ("hls4ml's PReLU is not exact", RELU),
     "Resize": (
         "hls4ml's Resize asks for regions of interest that no exporter writes",
         "Use strides, or the target qonnx.",
     ),
-    "Sigmoid": (TABLE, RELU),
     "Slice": ("hls4ml has no Slice", "Use two layers in place of one that is cut."),
-    "Tanh": (TABLE, RELU),
 }
 
 

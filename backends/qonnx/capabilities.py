@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bitsmith.backend import Refusal
+from bitsmith.ir.elementwise import RISING, TABULATED
 from bitsmith.ir.fusion import is_attention, riders
 from bitsmith.ir.graph import Graph, Node
 from bitsmith.target import Target
@@ -39,8 +40,8 @@ def node_refusals(graph: Graph) -> list[Refusal]:
 def _node(node: Node) -> Refusal | None:
     if is_attention(node):
         return Refusal(node.where, "QONNX has no exact form of what attention computes", "Use another target.")
-    if node.op == "HardSwish":
-        return Refusal(node.where, "HardSwish falls before it rises, which thresholds cannot do", FALLING)
+    if node.op in TABULATED - RISING:
+        return Refusal(node.where, f"{node.op} falls somewhere, which thresholds cannot do", FALLING)
     if node.op == "PRelu":
         slopes = node.constant(1)
         if slopes is not None and (slopes < 0).any():

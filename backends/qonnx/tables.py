@@ -66,7 +66,7 @@ def closed_form(operation: Table, source: Format, result: Format) -> float | Non
         return None
     slope = 0.0
     if operation.function.op == "LeakyRelu":
-        slope = dict(operation.function.attributes).get("alpha", 0.01)
+        slope = float(dict(operation.function.attributes).get("alpha", 0.01))
         if slope <= 0 or np.frexp(slope)[0] != 0.5:
             return None
     x = np.arange(source.type.lowest, source.type.highest + 1, dtype=np.float64) * source.scale[0]

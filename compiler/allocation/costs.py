@@ -20,6 +20,7 @@ from bitsmith.allocation.budgets import BOPS, CYCLES, FLASH, MEAN_ACTIVATION_BIT
 from bitsmith.allocation.memory import Access, activation_bytes, alive
 from bitsmith.allocation.problem import Cost, Group, Row
 from bitsmith.figures import grid_bytes
+from bitsmith.ir.elementwise import TABULATED
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.fusion import caps_of, channel_caps, materialised
 from bitsmith.ir.graph import Graph, Node, Value
@@ -29,9 +30,6 @@ from bitsmith.ir.sharing import constant_operands
 from bitsmith.ir.softmax import table_lengths
 from bitsmith.ir.steps import Step, steps
 from bitsmith.target import Target
-
-TABLES = frozenset({"Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Min", "PRelu", "Relu", "Sigmoid", "Tanh"})
-"""Ops that become a table of their own where they do not ride in another op's requantize step."""
 
 INT32 = 4
 
@@ -118,7 +116,7 @@ class _Costs:
             elif node.op == "Softmax":
                 fixed += INT32
                 sums.single(self._of[node.operand(0).name], _exponential_bytes)
-            elif node.op in TABLES:
+            elif node.op in TABULATED:
                 read, made = self._of[node.operand(0).name], self._of[step.output.name]
                 sums.pair(read, made, partial(_table_bytes, _table_rows(node)))
         for value in self._constants:

@@ -235,7 +235,7 @@ class Function:
     """
 
     op: str
-    attributes: tuple[tuple[str, float], ...] = ()
+    attributes: tuple[tuple[str, float | str], ...] = ()
     constants: tuple[tuple[Shape, tuple[float, ...]], ...] = ()
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bitsmith.ir.elementwise import FUNCTIONS
 from bitsmith.ir.fusion import channel_caps, is_left_to_host, is_product
 from bitsmith.ir.graph import Graph, Node, Value
 
@@ -257,40 +258,32 @@ RULES: dict[str, Rule] = {
     "Conv": _conv,
     "Gemm": _gemm,
     "GlobalAveragePool": _pool,
-    "HardSigmoid": _any,
-    "HardSwish": _any,
-    "LeakyRelu": _any,
     "MatMul": _matmul,
     "MaxPool": _pool,
     "Min": _min,
     "Mul": _binary,
     "PRelu": _prelu,
     "Pad": _pad,
-    "Relu": _any,
     "Reshape": _reshape,
     "Resize": _resize,
-    "Sigmoid": _any,
     "Slice": _slice,
     "Softmax": _softmax,
     "Sub": _binary,
-    "Tanh": _any,
     "Transpose": _transpose,
+    **dict.fromkeys(FUNCTIONS, _any),
 }
 """The legal ops of the normalised stage."""
 
 HINTS: dict[str, str] = {
     "ConvTranspose": "Use Resize nearest followed by Conv.",
-    "Elu": "Use LeakyRelu.",
     "Gather": "Use Slice, or Split.",
     "Dropout": "Export the model for inference: model.eval().",
     "Einsum": "Use MatMul by a stored matrix.",
-    "Gelu": "Use HardSwish, or x * Sigmoid(x).",
     "GlobalMaxPool": "Use MaxPool with a window of the whole space.",
     "Identity": "Take the output out of the model: it is another value under a second name.",
     "InstanceNormalization": "Use BatchNormalization, which folds away.",
     "LayerNormalization": "Use BatchNormalization, which folds away.",
     "ReduceMean": "Average over all spatial axes, or use AveragePool.",
-    "Selu": "Use LeakyRelu.",
     "Sum": "Use Add.",
 }
 """What to do instead of some ops that have no integer form."""

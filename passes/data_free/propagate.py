@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from bitsmith.ir.elementwise import FUNCTIONS, apply
 from bitsmith.ir.fusion import channel_caps, is_left_to_host
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.moments import ClippedNormal, Vector
@@ -239,25 +240,14 @@ def _function(of: Callable[[Node, Vector], Vector]) -> Rule:
     return rule
 
 
-def _leaky(node: Node, x: Vector) -> Vector:
-    return np.where(x < 0, float(node.attribute("alpha", 0.01)) * x, x)
-
-
 def _prelu(node: Node, x: Vector) -> Vector:
     slope = node.constant(1)
     assert slope is not None
     return np.where(x < 0, np.asarray(slope, np.float64).reshape(-1, 1) * x, x)
 
 
-def _hard_sigmoid(node: Node, x: Vector) -> Vector:
-    return np.clip(float(node.attribute("alpha", 0.2)) * x + float(node.attribute("beta", 0.5)), 0.0, 1.0)
-
-
-def _sigmoid(node: Node, x: Vector) -> Vector:
-    return 1 / (1 + np.exp(-np.clip(x, -500, 500)))
-
-
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(FUNCTIONS, _function(apply)),
     "Add": _sum,
     "AveragePool": _moved,
     "Clip": _clip,
@@ -265,9 +255,6 @@ RULES: dict[str, Rule] = {
     "Conv": _conv,
     "Gemm": _gemm,
     "GlobalAveragePool": _moved,
-    "HardSigmoid": _function(_hard_sigmoid),
-    "HardSwish": _function(lambda node, x: x * np.clip(x / 6 + 0.5, 0.0, 1.0)),
-    "LeakyRelu": _function(_leaky),
     "MatMul": _matmul,
     "MaxPool": _moved,
     "Min": _min,
@@ -277,11 +264,9 @@ RULES: dict[str, Rule] = {
     "Relu": lambda node, operands: operands[0].clipped(0.0, math.inf),
     "Reshape": _moved,
     "Resize": _moved,
-    "Sigmoid": _function(_sigmoid),
     "Slice": _moved,
     "Softmax": _softmax,
     "Sub": lambda node, operands: _sum(node, operands, -1.0),
-    "Tanh": _function(lambda node, x: np.tanh(x)),
     "Transpose": _moved,
 }
 """A rule for every op of ir/legal.py."""

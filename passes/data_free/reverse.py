@@ -14,10 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.ir.elementwise import FUNCTIONS
 from bitsmith.ir.fusion import channel_caps, is_product
 from bitsmith.ir.graph import Graph, Node, Value
 
 Shape = Sequence[int | None]
+
+STEP = 2.0**-8
+"""To either side of a value, for the slope of a function that has no rule of its own."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,17 @@ def _tanh(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
     return [(node.operand(0), tape.add("Mul", [g, slope], y))]
 
 
+def _by_difference(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
+    """The slope of any function of one value, by a central difference: good to about 4 digits in float32."""
+    x = node.operand(0)
+    above, below = (
+        tape.add(node.op, [tape.add("Add", [x, tape.constant(step)], x)], x, **node.attributes)
+        for step in (STEP, -STEP)
+    )
+    slope = tape.times(tape.add("Sub", [above, below], x), 0.5 / STEP)
+    return [(x, tape.add("Mul", [g, slope], x))]
+
+
 def _sum(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
     first, second = node.operand(0), node.operand(1)
     parts = [] if first.constant is not None else [(first, tape.summed_to(g, first))]
@@ -295,6 +310,7 @@ def _slice(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
 
 
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(FUNCTIONS, _by_difference),
     "Add": _sum,
     "AveragePool": _average,
     "Clip": _clip,

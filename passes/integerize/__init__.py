@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.bounds import bounds
+from bitsmith.ir.elementwise import TABULATED
 from bitsmith.ir.fusion import is_left_to_host, riders
 from bitsmith.ir.graph import Graph, Node
 from bitsmith.ir.integer import HostOperation, IntegerGraph
@@ -28,7 +29,7 @@ from bitsmith.passes.integerize.movement import (
     lower_slice,
     lower_transpose,
 )
-from bitsmith.passes.integerize.tables import FUNCTIONS, lower_table
+from bitsmith.passes.integerize.tables import lower_table
 
 LOWERINGS: dict[str, Callable[[Build, Node], None]] = {
     "Add": lower_add,
@@ -39,9 +40,7 @@ LOWERINGS: dict[str, Callable[[Build, Node], None]] = {
     "GlobalAveragePool": lower_average_pool,
     "MatMul": lower_matmul,
     "MaxPool": lower_max_pool,
-    "Min": lower_table,
     "Mul": lower_mul,
-    "PRelu": lower_table,
     "Pad": lower_pad,
     "Reshape": lower_reshape,
     "Resize": lower_resize,
@@ -49,7 +48,7 @@ LOWERINGS: dict[str, Callable[[Build, Node], None]] = {
     "Softmax": lower_softmax,
     "Sub": lower_add,
     "Transpose": lower_transpose,
-    **dict.fromkeys(FUNCTIONS, lower_table),
+    **dict.fromkeys(TABULATED, lower_table),
 }
 
 

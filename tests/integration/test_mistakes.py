@@ -125,15 +125,15 @@ def test_a_value_that_nothing_makes(compile_it: Compile) -> None:
 
 
 def test_an_op_that_has_no_integer_form_is_refused_by_name_before_any_work(compile_it: Compile) -> None:
-    save(node("Conv", ["x", "w"], ["h"]), node("Erf", ["h"], ["y"]))
+    save(node("Conv", ["x", "w"], ["h"]), node("Hardmax", ["h"], ["y"]))
     said = compile_it()
-    assert_told(said, "Erf my_erf: ")
+    assert_told(said, "Hardmax my_hardmax: ")
     assert "calibrate" not in said.err
 
 
 def test_several_refusals_are_counted(compile_it: Compile) -> None:
-    save(node("Erf", ["x"], ["h"]), node("Sin", ["h"], ["i"]), node("Cos", ["i"], ["y"]))
-    assert_told(compile_it(), "Erf my_erf", "2 more: `bitsmith check` lists all.")
+    save(node("Hardmax", ["x"], ["h"]), node("LpNormalization", ["h"], ["i"]), node("LogSoftmax", ["i"], ["y"]))
+    assert_told(compile_it(), "Hardmax my_hardmax", "2 more: `bitsmith check` lists all.")
 
 
 def test_an_op_of_another_domain(compile_it: Compile) -> None:
@@ -355,11 +355,11 @@ def test_a_dump_folder_that_may_not_be_written(compile_it: Compile) -> None:
 
 
 def test_check_lists_what_blocks(bitsmith: Run, folder: Path) -> None:
-    save(node("Erf", ["x"], ["h"]), node("Conv", ["h", "w"], ["i"]), node("Sin", ["i"], ["y"]))
+    save(node("Hardmax", ["x"], ["h"]), node("Conv", ["h", "w"], ["i"]), node("LpNormalization", ["i"], ["y"]))
     said = bitsmith("check", "model.onnx", "--target", "onnxruntime")
     assert said.code == 1
-    assert "Erf my_erf: there is no integer form of this op.\n" in said.out
-    assert "Sin my_sin: there is no integer form of this op.\n" in said.out
+    assert "Hardmax my_hardmax: there is no integer form of this op.\n" in said.out
+    assert "LpNormalization my_lpnormalization: there is no integer form of this op.\n" in said.out
     assert "2 places block it for onnxruntime." in said.out
 
 
