@@ -46,9 +46,9 @@ class CBackend(Backend):
     def footprint(self, graph: IntegerGraph, target: Target) -> Footprint:
         """The constants that kernels read, and the arena."""
         program = build(graph, target)
-        names = [step.site.operation.name for step in program.steps]
+        names = [stage.steps[-1].site.operation.name for stage in program.stages]
         return Footprint(
-            {name: step.kernel.flash for name, step in zip(names, program.steps, strict=True)},
+            program.constants,
             program.memory.total,
             {name: program.memory.needed[position] for position, name in enumerate(names)},
         )

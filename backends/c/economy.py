@@ -1,45 +1,140 @@
-"""Slower kernels in less memory, where the target's RAM asks for it: of those that fit, the fastest."""
+"""Less memory for more work, where the target's RAM asks for it: of all that fits, what costs least.
+
+A step may have a slower kernel with less scratch, and a run of steps may be made one, row by row (stream.py). What a
+choice needs in memory depends on no other choice, for the values that live beside it are the same: so the cheapest
+choices for all steps are a shortest path through the schedule.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from bitsmith.backends.c.arena import Arena
+from bitsmith.backends.c.kernels import Kernel, Site, candidates
+from bitsmith.backends.c.rows import Span
 from bitsmith.backends.c.stage import Stage, Step
+from bitsmith.backends.c.stream import Fastest, Key, Stream, apart, stream
+
+AT_ONCE = (8, 4, 2)
+"""Rows that a stream makes at a time, if not one: the more, the fewer calls and moves, and the larger its buffers."""
+
+LONGEST = 24
+"""Steps of a stream."""
+
+CALL = 60
+"""What calls cost more than none, as bytes that are copied: a rough figure, which only orders choices."""
+
+SLOWER, OTHER_FAMILY = 1 / 32, 2.0
+"""What a kernel costs more than the next faster one, in multiply-accumulates: of its own family, and of another."""
 
 
-def within(stages: Sequence[Stage], arena: Arena, ram: int) -> tuple[Stage, ...]:
-    """The stages, with the fastest kernels that leave the arena at `ram` bytes; as few as can be had if none do.
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The steps `first` to `end`, the latter not included, as one stage. need: bytes in use while it runs."""
 
-    What a step needs in memory depends on its own kernel alone, so each step chooses for itself. What the plan then
-    loses between buffers is taken off the limit, and the steps choose again.
+    first: int
+    end: int
+    stage: Stage
+    need: int
+    cost: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """How the steps so far are done. excess: of its largest need, over what may be."""
+
+    excess: int
+    cost: float
+    choices: tuple[Choice, ...]
+
+    def then(self, choice: Choice, limit: int) -> _Path:
+        excess = max(self.excess, choice.need - limit)
+        return _Path(excess, self.cost + choice.cost, (*self.choices, choice))
+
+
+def within(steps: Sequence[Step], arena: Arena, ram: int, used: Sequence[str]) -> tuple[Stage, ...]:
+    """The stages that leave the arena at `ram` bytes at the least cost; those with the least need if none do.
+
+    used: C identifiers that are taken. What a plan loses between buffers is taken off the limit, and all choose again.
     """
-    limit, chosen = ram, tuple(stages)
+    limit, best, least = ram, tuple[Stage, ...](steps), arena.plan(steps).total
     while True:
-        chosen = tuple(_leaner(chosen, position, arena, limit) for position in range(len(chosen)))
-        memory = arena.plan(chosen)
-        excess = memory.total - ram
-        if excess <= 0 or limit <= memory.bound - excess or not _can_change(chosen, arena, limit - excess):
-            return chosen
-        limit -= excess
+        path = _cheapest(len(steps), list(_choices(steps, arena, limit)), limit)
+        stages = tuple(choice.stage for choice in path.choices)
+        total = arena.plan(stages).total
+        if total < least:
+            best, least = stages, total
+        if least <= ram or path.excess > 0:
+            return tuple(apart(stage, used) if isinstance(stage, Stream) else stage for stage in best)
+        limit -= total - ram
 
 
-def _leaner(stages: Sequence[Stage], position: int, arena: Arena, limit: int) -> Stage:
-    """The stage with the first of its kernels that needs no more than the limit, or with the leanest."""
-    stage = stages[position]
-    if not isinstance(stage, Step) or _need(stages, position, stage, arena) <= limit:
-        return stage
-    slower = [replace(stage, kernel=kernel, others=stage.others[i + 1 :]) for i, kernel in enumerate(stage.others)]
-    needs = [_need(stages, position, one, arena) for one in (stage, *slower)]
-    fitting = next((index for index, need in enumerate(needs) if need <= limit), needs.index(min(needs)))
-    return (stage, *slower)[fitting]
+def _cheapest(count: int, choices: Sequence[Choice], limit: int) -> _Path:
+    """The path of least cost within the limit; of least excess where none is."""
+    best: dict[int, _Path] = {0: _Path(0, 0.0, ())}
+    for choice in sorted(choices, key=lambda one: one.first):
+        before = best[choice.first]
+        path = before.then(choice, limit)
+        known = best.get(choice.end)
+        if known is None or (path.excess, path.cost) < (known.excess, known.cost):
+            best[choice.end] = path
+    return best[count]
 
 
-def _need(stages: Sequence[Stage], position: int, stage: Stage, arena: Arena) -> int:
-    return arena.needs([*stages[:position], stage, *stages[position + 1 :]])[position]
+def _choices(steps: Sequence[Step], arena: Arena, ram: int) -> Iterator[Choice]:
+    """Every step with each of its kernels, and every stream that takes in a step which needs too much as it is."""
+    needs = arena.needs(steps)
+    crowded = [position for position, need in needs.items() if need > ram]
+    for position, step in enumerate(steps):
+        yield Choice(position, position + 1, step, needs[position], 0.0)
+        cost, family = 0.0, step.kernel.family
+        for kernel in step.others if position in crowded else ():
+            cost += step.macs * (SLOWER if kernel.family == family else OTHER_FAMILY)
+            family = kernel.family
+            slower = replace(step, kernel=kernel)
+            yield Choice(position, position + 1, slower, _need(steps, arena, position, position + 1, slower), cost)
+    known: dict[tuple[str, tuple[int, tuple[Span, ...]]], Kernel] = {}
+
+    def fastest(step: Step, rows: Key, site: Site) -> Kernel:
+        like = step.function, rows[1:]
+        if like not in known:
+            known[like] = next(iter(candidates(site)))
+        return known[like]
+
+    for first in range(len(steps)):
+        for end in _ends(steps, arena, first, crowded):
+            yield from _streams(steps, arena, first, end, ram, fastest)
 
 
-def _can_change(stages: Sequence[Stage], arena: Arena, limit: int) -> bool:
-    """Whether some step would take another kernel under this limit."""
-    return any(_leaner(stages, position, arena, limit) is not stage for position, stage in enumerate(stages))
+def _streams(steps: Sequence[Step], arena: Arena, first: int, end: int, ram: int, fastest: Fastest) -> Iterator[Choice]:
+    """Streams of these steps: of one row at a time and, if that fits, of the most rows that do."""
+    for at_once in (1, *AT_ONCE):
+        made = stream(steps[first:end], at_once, fastest)
+        if made is None:
+            return
+        need = _need(steps, arena, first, end, made)
+        if need <= ram or at_once == 1:
+            yield Choice(first, end, made, need, made.moved + CALL * made.calls)
+        # Of more rows at a time none needs less.
+        if (need > ram) == (at_once == 1):
+            return
+
+
+def _ends(steps: Sequence[Step], arena: Arena, first: int, crowded: Sequence[int]) -> Iterator[int]:
+    """Where a stream that begins at a step may end: nothing in it is read outside, but its last value."""
+    last = arena.last_reads(steps)
+    inside: set[str] = set()
+    for end in range(first + 1, min(len(steps), first + LONGEST) + 1):
+        step = steps[end - 1]
+        # A free reshape of a value has rows of its own.
+        if any(arena.homes.get(one.name) in inside and one.name not in inside for one in step.inputs):
+            return
+        inside.add(step.output.name)
+        kept_in = all(last[name] < end for name in inside - {step.output.name})
+        if end > first + 1 and kept_in and any(first <= position < end for position in crowded):
+            yield end
+
+
+def _need(steps: Sequence[Step], arena: Arena, first: int, end: int, stage: Stage) -> int:
+    return arena.needs([*steps[:first], stage, *steps[end:]])[first]

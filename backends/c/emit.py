@@ -14,8 +14,11 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from bitsmith.backends.c.kernels import Constant, Kernel
 from bitsmith.backends.c.layout import Tensor
-from bitsmith.backends.c.program import Program, identifiers
-from bitsmith.backends.c.stage import Step
+from bitsmith.backends.c.names import identifiers
+from bitsmith.backends.c.program import Program
+from bitsmith.backends.c.stage import Stage, Step
+from bitsmith.backends.c.stream import Stream
+from bitsmith.backends.c.stream_text import statements
 from bitsmith.execution.batches import Batch
 
 WIDTH = 118
@@ -30,24 +33,25 @@ def sources(program: Program) -> dict[str, str]:
     for step in program.steps:
         for helper in step.kernel.helpers:
             users.setdefault(helper, []).append(step.kernel)
-    arrays = [
-        _array(constant, names[step.site.function, constant.name])
+    arrays = {
+        name: _array(constant, name)
         for step in program.steps
         for constant in step.kernel.constants
-    ]
-    steps = [_step(program, step, names) for step in program.steps]
-    macs = sum(step.site.macs for step in program.steps)
+        if (name := names[step.function, constant.name])
+    }
+    functions = [text for stage in program.stages for text in _functions(stage, names)]
     rendered = {
         "model.h": render("model.h.j2", context),
-        "model_constants.h": render("model_constants.h.j2", {**context, "arrays": arrays}),
+        "model_constants.h": render("model_constants.h.j2", {**context, "arrays": list(arrays.values())}),
         "model.c": render(
             "model.c.j2",
             {
                 **context,
-                "steps": steps,
-                "uses_arena": any("at +" in step["call"] for step in steps),
+                "functions": functions,
+                "stages": [_stage(program, stage) for stage in program.stages],
+                "uses_arena": any("at +" in _call(program, stage) for stage in program.stages),
                 "helpers": [render(one, {**context, "users": kernels}) for one, kernels in users.items()],
-                "macs": macs,
+                "macs": program.macs,
             },
         ),
     }
@@ -153,39 +157,55 @@ def _context(program: Program) -> dict[str, Any]:
 
 
 def _names(program: Program) -> dict[tuple[str, str], str]:
-    """The C name of every constant, by function and its name there."""
-    functions = [step.site.function for step in program.steps]
-    wanted = {
-        (step.site.function, constant.name): f"{step.site.function}_{constant.name}"
-        for step in program.steps
-        for constant in step.kernel.constants
-    }
-    chosen = identifiers(wanted.values(), functions)
+    """The C name of every constant, by function and its name there; equal ones of one operation are one."""
+    wanted, first = {}, dict[tuple[str, bytes], str]()
+    for step in program.steps:
+        for constant in step.kernel.constants:
+            text = f"{step.function}_{constant.name}"
+            wanted[step.function, constant.name] = first.setdefault((step.site.operation.name, constant.key), text)
+    functions = [step.function for step in program.steps] + [stage.function for stage in program.stages]
+    chosen = identifiers(dict.fromkeys(wanted.values()), functions)
     return {key: chosen[name] for key, name in wanted.items()}
 
 
-def _step(program: Program, step: Step, names: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+def _functions(stage: Stage, names: Mapping[tuple[str, str], str]) -> list[str]:
+    """The text of every function of a stage, each behind its comment."""
+    found = [_function(step, names) for step in stage.steps]
+    if isinstance(stage, Stream):
+        found.append(render("stream.c.j2", {"stream": stage, "rounds": statements(stage)}))
+    return found
+
+
+def _function(step: Step, names: Mapping[tuple[str, str], str]) -> str:
     site, kernel = step.site, step.kernel
     constants = {constant.name: names[site.function, constant.name] for constant in kernel.constants}
     text = render(kernel.template, {**kernel.context, "site": site, "kernel": kernel, "c": constants})
-    arguments = [_place(program, site.inputs[position]) for position in site.parameters]
-    arguments.append(_place(program, site.output))
-    if kernel.scratch:
-        arguments.append(f"at + {program.memory.offsets[step.scratch_name]}")
+    return render("comment.c.j2", {"site": site, "kernel": kernel, "bits": _bits}) + "\n" + text
+
+
+def _stage(program: Program, stage: Stage) -> dict[str, Any]:
+    """What is said and done about a stage where it is called."""
+    result = _place(program, stage.output)
+    home = program.homes[stage.output.name]
     return {
-        "text": text,
-        "comment": render("comment.c.j2", {"site": site, "kernel": kernel, "bits": _bits}),
-        "call": f"{site.function}({', '.join(arguments)});",
-        "macs": site.macs,
-        "flash": kernel.flash,
-        "written": _span(program, program.homes[site.output.name], site.output.bytes)
-        if "at +" in _place(program, site.output)
-        else "-",
-        "scratch": _span(program, step.scratch_name, kernel.scratch) if kernel.scratch else "-",
-        "result": _place(program, site.output),
-        "function": site.function,
-        "bytes": site.output.bytes,
+        "call": _call(program, stage),
+        "macs": stage.macs,
+        "flash": sum(program.constants[name] for name in {step.site.operation.name for step in stage.steps}),
+        "written": _span(program, home, stage.output.bytes) if "at +" in result else "-",
+        "scratch": _span(program, stage.scratch_name, stage.scratch) if stage.scratch else "-",
+        "result": result,
+        "function": stage.function,
+        "traced": program.functions[stage.output.name],
+        "bytes": stage.output.bytes,
     }
+
+
+def _call(program: Program, stage: Stage) -> str:
+    arguments = [_place(program, tensor) for tensor in stage.computed]
+    arguments.append(_place(program, stage.output))
+    if stage.scratch:
+        arguments.append(f"at + {program.memory.offsets[stage.scratch_name]}")
+    return f"{stage.function}({', '.join(arguments)});"
 
 
 def _span(program: Program, buffer: str, size: int) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
@@ -17,27 +14,12 @@ from bitsmith.backends.c.kernels import Site, candidates
 from bitsmith.backends.c.layout import Tensor, last_first, lay_out
 from bitsmith.backends.c.memory import MemoryPlan
 from bitsmith.backends.c.movement import is_identity
+from bitsmith.backends.c.names import identifiers
 from bitsmith.backends.c.stage import Stage, Step
 from bitsmith.figures import macs
 from bitsmith.ir.bounds import Bounds, bounds
 from bitsmith.ir.integer import IntegerGraph, Operation
 from bitsmith.target import Target
-
-HELPERS = re.compile(r"^\s*(?:static|KERNEL)\b[^;={}]*?\b(\w+)\(", re.MULTILINE)
-"""A function that a template defines under a name of its own."""
-
-
-@cache
-def taken() -> frozenset[str]:
-    """Names with an underscore that no generated function may have: those of the model's interface and of helpers."""
-    folder = files("bitsmith.templates") / "c"
-    found = {"model_run", "model_run_in", "model_trace", "size_t"}
-    found.update(f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64))
-    for place in (folder, *(folder / name for name in ("avx2", "dsp", "mve"))):
-        for entry in place.iterdir():
-            if entry.name.endswith(".c.j2"):
-                found.update(HELPERS.findall(entry.read_text(encoding="utf-8")))
-    return frozenset(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +43,27 @@ class Program:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Every call of a kernel's function."""
-        return tuple(stage for stage in self.stages if isinstance(stage, Step))
+        """Every kernel's function."""
+        return tuple(step for stage in self.stages for step in stage.steps)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of an inference."""
+        return sum(stage.macs for stage in self.stages)
 
     @property
     def flash(self) -> int:
         """Bytes of all constants."""
-        return sum(step.kernel.flash for step in self.steps)
+        return sum(self.constants.values())
+
+    @property
+    def constants(self) -> Mapping[str, int]:
+        """Bytes of constants by operation: functions for some rows each share theirs."""
+        found: dict[str, dict[bytes, int]] = {}
+        for step in self.steps:
+            held = found.setdefault(step.site.operation.name, {})
+            held.update({constant.key: constant.bytes for constant in step.kernel.constants})
+        return {name: sum(held.values()) for name, held in found.items()}
 
 
 def build(graph: IntegerGraph, target: Target) -> Program:
@@ -85,10 +81,11 @@ def build(graph: IntegerGraph, target: Target) -> Program:
         if homes[operation.output] == operation.output
     ]
     arena = Arena(laid, tensors, homes)
-    stages: tuple[Stage, ...] = tuple(_step(site) for site in sites)
+    steps = tuple(_step(site) for site in sites)
+    stages: tuple[Stage, ...] = steps
     memory = arena.plan(stages)
     if target.ram is not None and memory.total > target.ram:
-        stages = within(stages, arena, target.ram)
+        stages = within(steps, arena, target.ram, list(functions.values()))
         memory = arena.plan(stages)
     makers = {operation.output: functions[operation.name] for operation in laid}
     return Program(laid, target, tensors, stages, makers, homes, memory)
@@ -97,30 +94,6 @@ def build(graph: IntegerGraph, target: Target) -> Program:
 def _step(site: Site) -> Step:
     fastest, *others = candidates(site)
     return Step(site, fastest, tuple(others))
-
-
-def identifiers(names: Iterable[str], used: Iterable[str] = ()) -> dict[str, str]:
-    """C identifiers of the given names, each its own and none of `used`.
-
-    Each has an underscore, and not at its end: so none is a keyword, a parameter or a function that C compilers know.
-    """
-    chosen: dict[str, str] = {}
-    reserved = {*taken(), *used}
-    for name in names:
-        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()[:48].rstrip("_") or "operation"
-        plain = f"op_{plain}" if plain[0].isdigit() or "_" not in plain else plain
-        count, candidate = 1, plain
-        while candidate in reserved or any(_is_part(candidate, one) or _is_part(one, candidate) for one in reserved):
-            count += 1
-            candidate = f"{plain}_{count}"
-        chosen[name] = candidate
-        reserved.add(candidate)
-    return chosen
-
-
-def _is_part(name: str, whole: str) -> bool:
-    """Whether a name is what a part of a function might be called: `conv_1_pair` of `conv_1`."""
-    return name.startswith(f"{whole}_") and name[len(whole) + 1 :].isalpha()
 
 
 def _homes(graph: IntegerGraph, tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -25,6 +25,11 @@ class Stage(ABC):
 
     @property
     @abstractmethod
+    def computed(self) -> tuple[Tensor, ...]:
+        """Of these, what the function is given, in order."""
+
+    @property
+    @abstractmethod
     def output(self) -> Tensor:
         """What is made."""
 
@@ -42,6 +47,16 @@ class Stage(ABC):
     @abstractmethod
     def gaps(self) -> Mapping[int, int | None]:
         """How the output may overlap inputs, by their position: see `Kernel.gaps`."""
+
+    @property
+    @abstractmethod
+    def macs(self) -> int:
+        """Multiply-accumulates with weights."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> tuple[Step, ...]:
+        """The kernels' functions that it takes."""
 
     @property
     def scratch_name(self) -> str:
@@ -69,6 +84,10 @@ class Step(Stage):
         return self.site.inputs
 
     @property
+    def computed(self) -> tuple[Tensor, ...]:
+        return tuple(self.site.inputs[position] for position in self.site.parameters)
+
+    @property
     def output(self) -> Tensor:
         return self.site.output
 
@@ -83,3 +102,11 @@ class Step(Stage):
     @property
     def gaps(self) -> Mapping[int, int | None]:
         return self.kernel.gaps
+
+    @property
+    def macs(self) -> int:
+        return self.site.macs
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (self,)

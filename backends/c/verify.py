@@ -45,7 +45,7 @@ def trace(program: Program, texts: Mapping[str, str], inputs: Arrays) -> Results
             # A free reshape lies where the value that it is made of does.
             stored = np.frombuffer(b"".join(shown[home]), tensor.format.type.storage)
             results[tensor.name] = tensor.restored(stored.reshape(-1, tensor.elements))
-        else:  # of an input
+        elif home in inputs:
             samples = program.tensors[home].stored(inputs[home])
             results[tensor.name] = tensor.restored(samples)
     return results

@@ -70,7 +70,7 @@ class Measured:
         assert self.outcome.counts is not None
         assert self.outcome.stack is not None
         counts, sizes, stack = self.outcome.counts, self.outcome.sizes, self.outcome.stack
-        macs = sum(step.site.macs for step in self.program.steps)
+        macs = self.program.macs
         arena, constants = self.program.memory.total, self.program.flash
         peer = PEERS.get(self.model)
         theirs = peer.instructions.get(self.core) if peer else None

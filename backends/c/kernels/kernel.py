@@ -71,6 +71,12 @@ class Constant:
     alignment: int = 0
 
     @property
+    def key(self) -> bytes:
+        """The same for arrays that may be one."""
+        text = f"{self.ctype} {self.alignment} {self.data.shape}".encode()
+        return text + np.ascontiguousarray(self.data, np.int64).tobytes()
+
+    @property
     def bytes(self) -> int:
         """Of flash."""
         return int(self.data.size) * int(np.dtype(self.ctype.removesuffix("_t")).itemsize)

@@ -41,7 +41,7 @@ def measure(target: Target, progress: Progress) -> dict[str, float] | None:
         if outcome.counts is None:
             raise VerificationError(outcome.meaning, where=f"{weight}x{whole} on {target.name}", fix="Report this.")
         spent = outcome.counts.total if outcome.counts.cycles is None else sum(outcome.counts.cycles.values())
-        costs[weight, whole] = spent / sum(step.site.macs for step in program.steps)
+        costs[weight, whole] = spent / program.macs
     progress(f"measure {target.name}", len(pairs), len(pairs))
     return {f"{weight}x{bits}": costs[weight, whole] for weight in target.weight_bits for bits, whole in stored.items()}
 

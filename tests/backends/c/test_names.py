@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitsmith.backends.c.program import identifiers
+from bitsmith.backends.c.names import identifiers
 from tests.backends.c.agreement import assert_equal
 from tests.backends.onnxruntime.graphs import linear
 

@@ -1,0 +1,207 @@
+"""A stage that makes its result row by row, through layers whose values never are in memory whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bitsmith.backends.c.kernels import Kernel, Site
+from bitsmith.backends.c.layout import Tensor
+from bitsmith.backends.c.names import identifiers
+from bitsmith.backends.c.rolling import Call, Layer, Move, Rolling, roll
+from bitsmith.backends.c.rows import Span, height, reaches, row_bytes, striped
+from bitsmith.backends.c.stage import Stage, Step
+
+Key = tuple[int, int, tuple[Span, ...]]
+"""What tells functions of a layer apart: the layer, the rows it makes, and the rows and padding that it sees."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """Rounds that are alike: `times` of them, places in whole values going on by `advance` rows from one to the next.
+
+    events: of the first one. advance: by value.
+    """
+
+    times: int
+    events: tuple[Move | Call, ...]
+    advance: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Stream(Stage):
+    """Layers that a `Rolling` order runs through.
+
+    whole:   the layers as they would be done one after another, the last making the result.
+    parts:   a step for each function that is called. calls: of each call, the part that it is of.
+    buffers: where each value's rows lie in the scratch, and after them the scratch of the parts, at `workspace`.
+    """
+
+    name: str
+    whole: tuple[Step, ...]
+    rolling: Rolling
+    parts: Mapping[Key, Step]
+    buffers: Mapping[str, int]
+    workspace: int
+
+    @property
+    def function(self) -> str:
+        return self.name
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        made = {step.output.name for step in self.whole}
+        read = {tensor.name: tensor for step in self.whole for tensor in step.computed}
+        return tuple(tensor for name, tensor in read.items() if name not in made)
+
+    @property
+    def computed(self) -> tuple[Tensor, ...]:
+        return self.inputs
+
+    @property
+    def output(self) -> Tensor:
+        return self.whole[-1].output
+
+    @property
+    def scratch(self) -> int:
+        return self.workspace + max(step.scratch for step in self.parts.values())
+
+    @property
+    def scratch_alignment(self) -> int:
+        return max(step.scratch_alignment for step in self.parts.values())
+
+    @property
+    def gaps(self) -> Mapping[int, int | None]:
+        """The result may run after what is read: rows are written where none is needed any more."""
+        to = row_bytes(self.output)
+        found = {}
+        for position, tensor in enumerate(self.inputs):
+            needed = [(made * to, still[tensor.name]) for still, made in self.rolling.still]
+            found[position] = max(
+                made - first * row_bytes(tensor) if first < height(tensor) else made - tensor.bytes
+                for made, first in needed
+            )
+        return found
+
+    @property
+    def macs(self) -> int:
+        return sum(step.macs for step in self.whole)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(self.parts.values())
+
+    @property
+    def moved(self) -> int:
+        """Bytes that are copied to the front of buffers."""
+        rows = {step.output.name: row_bytes(step.output) for step in self.whole}
+        return sum(
+            event.count * rows[event.value]
+            for events in self.rolling.rounds
+            for event in events
+            if isinstance(event, Move)
+        )
+
+    @property
+    def calls(self) -> int:
+        """How often functions are called."""
+        return sum(isinstance(event, Call) for events in self.rolling.rounds for event in events)
+
+    def parameter(self, tensor: Tensor) -> str:
+        """The name in C of a value that is whole."""
+        if tensor.name == self.output.name:
+            return "y"
+        return f"x{self.inputs.index(tensor)}" if len(self.inputs) > 1 else "x"
+
+    def part(self, call: Call) -> Step:
+        """The step that a call is one of."""
+        return self.parts[key(call)]
+
+    def rounds(self) -> list[Round]:
+        """All rounds, those that are alike and follow one another as one."""
+        found: list[Round] = []
+        for events in self.rolling.rounds:
+            if found and (joined := self._joined(found[-1], events)) is not None:
+                found[-1] = joined
+            else:
+                found.append(Round(1, events, {}))
+        return found
+
+    def _joined(self, before: Round, events: Sequence[Move | Call]) -> Round | None:
+        """The rounds before with one more; None if it is not like them."""
+        if len(events) != len(before.events):
+            return None
+        advance: dict[str, int] = {}
+        for one, other in zip(before.events, events, strict=True):
+            if isinstance(one, Move) or isinstance(other, Move):
+                if one != other:
+                    return None
+                continue
+            if key(one) != key(other):
+                return None
+            for name, place, now in self._places(one, other):
+                if name in self.buffers and place != now:
+                    return None
+                if name not in self.buffers:
+                    advance.setdefault(name, (now - place) // before.times)
+                    if place + advance[name] * before.times != now:
+                        return None
+        if before.times > 1 and advance != before.advance:
+            return None
+        return Round(before.times + 1, before.events, advance)
+
+    def _places(self, one: Call, other: Call) -> Iterable[tuple[str, int, int]]:
+        """The places of two calls of one function, by value."""
+        step = self.whole[one.layer]
+        names = [tensor.name for tensor in step.computed]
+        yield from zip(names, one.places, other.places, strict=True)
+        yield step.output.name, one.target, other.target
+
+
+def key(call: Call) -> Key:
+    """Which function a call is of."""
+    spans = tuple(Span(0, span.count, span.before, span.after) for span in call.reads)
+    return call.layer, call.end - call.first, spans
+
+
+Fastest = Callable[[Step, Key, Site], Kernel]
+"""Chooses a kernel for some rows of a step."""
+
+
+def stream(steps: Sequence[Step], at_once: int, fastest: Fastest) -> Stream | None:
+    """The steps as one stage that makes `at_once` rows at a time; None where an operation cannot be done in rows.
+
+    No value but the last may be read by others.
+    """
+    layers, heights = [], {}
+    for step in steps:
+        found = reaches(step.site)
+        if found is None:
+            return None
+        operands = tuple((step.site.inputs[position].name, reach) for position, reach in found.items())
+        layers.append(Layer(step.output.name, operands))
+        heights.update({tensor.name: height(tensor) for tensor in (*step.computed, step.output)})
+    rolling = roll(layers, heights, at_once)
+    calls = {key(event): event for events in rolling.rounds for event in events if isinstance(event, Call)}
+    parts: dict[Key, Step] = {}
+    for index, (one, call) in enumerate(calls.items()):
+        step = steps[call.layer]
+        site = striped(step.site, call.first, call.end, f"{step.function}_rows_{index}")
+        parts[one] = Step(site, fastest(step, one, site))
+    buffers, end = {}, 0
+    for step in steps[:-1]:
+        buffers[step.output.name] = end
+        end += -(-rolling.capacity[step.output.name] * row_bytes(step.output) // 4) * 4
+    alignment = max(step.scratch_alignment for step in parts.values())
+    workspace = -(-end // alignment) * alignment
+    return Stream(f"{steps[-1].function}_by_rows", tuple(steps), rolling, parts, buffers, workspace)
+
+
+def apart(one: Stream, used: Iterable[str]) -> Stream:
+    """The stream, its functions called otherwise than any of `used`."""
+    names = identifiers([*(step.function for step in one.steps), one.name], used)
+    parts = {
+        index: replace(step, site=replace(step.site, function=names[step.function]))
+        for index, step in one.parts.items()
+    }
+    return replace(one, name=names[one.name], parts=parts)
