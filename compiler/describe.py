@@ -13,6 +13,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from bitsmith.allocation.measured import costs_of_integers
 from bitsmith.callbacks import Record
 from bitsmith.dataset import Dataset
+from bitsmith.fidelity import Fidelity
 from bitsmith.figures import layers
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.graph import Graph
@@ -37,6 +38,7 @@ def describe(
     distance: Distance | None,
     explained: Mapping[str, Any] | None,
     limits: Mapping[str, float],
+    fidelity: Fidelity | None = None,
 ) -> dict[str, Any]:
     """The manifest, less the hashes of the files. No times and no folders are in it."""
     graph = module.require_integer()
@@ -51,6 +53,7 @@ def describe(
         },
         "calibration": _data(module.calibration, module.made_up),
         "data_free": module.batch_norms is not None,
+        "quantized_by_others": None if fidelity is None else _adopted(module, fidelity),
         "target": module.target.to_json(),
         "pipeline": pipeline,
         "seed": module.seed,
@@ -89,6 +92,13 @@ def _data(data: Dataset | None, made_up: str | None) -> dict[str, Any] | None:
         return None
     file = Path(data.source.name).name if made_up is None else None
     return {"file": file, "made_up": made_up, "sha256": data.sha256(), "samples": len(data)}
+
+
+def _adopted(module: Module, fidelity: Fidelity) -> dict[str, Any]:
+    """Where formats came from, and how near the integers are to what the file computes."""
+    derived = () if module.adopted is None else module.adopted.derived
+    formats = {"formats": "of the file", "derived": list(derived)}
+    return {**formats, **fidelity.to_json()}
 
 
 def _values(graph: IntegerGraph) -> dict[str, Any]:

@@ -16,14 +16,16 @@ from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
 from bitsmith.data_free import ranges_of, require_one_source
 from bitsmith.dataset import Dataset
 from bitsmith.describe import describe
-from bitsmith.errors import VerificationError
+from bitsmith.errors import InternalError, PipelineError, VerificationError
 from bitsmith.execution.batches import batch_size, in_batches, vectors
 from bitsmith.execution.export import to_onnx
 from bitsmith.execution.interpreter import run_batched
 from bitsmith.execution.reals import quantize_inputs
 from bitsmith.explain.explainer import Explainer
+from bitsmith.fidelity import Fidelity, compare
 from bitsmith.folder import refuse_to_replace, replacing
 from bitsmith.importing.load import load_graph
+from bitsmith.importing.quantized.load import Quantized, is_quantized, load_quantized
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
@@ -68,6 +70,9 @@ def compile(
 ) -> Artifact:
     """Compile the ONNX model at `model` for a target, and write the folder `out`.
 
+    A model that others quantized keeps its formats; it needs no calibration, and what is made of it is held to what
+    the file computes, operation by operation.
+
     calibration: an .npz file of samples; None for a recipe that is data-free, or takes no statistics.
     recipe:      bits, observers, or a pipeline of your own; by default what the target prefers.
     verify_each: run the float graph after every pass and stop at one that moves what it promises to preserve.
@@ -80,10 +85,17 @@ def compile(
     """
     recipe = recipe or Recipe()
     chosen = target if isinstance(target, Target) else load_target(target)
-    pipeline = recipe.passes(chosen)
+    is_adopted = is_quantized(model)
+    pipeline = recipe.adopting() if is_adopted else recipe.passes(chosen)
+    if verify_each and is_adopted:
+        raise PipelineError(
+            "passes cannot be verified one by one on a model that is quantized already",
+            fix="Leave --verify-each out: each operation is held to the original's at the end.",
+        )
     require_one_source(pipeline, recipe, given=calibration is not None)
     refuse_to_replace(Path(os.path.realpath(out)), Path(out))
-    graph = load_graph(model, recipe.input_shapes)
+    quantized = load_quantized(model, recipe.input_shapes) if is_adopted else None
+    graph = load_graph(model, recipe.input_shapes) if quantized is None else quantized.graph
     samples = {value.name: value.sample_shape for value in graph.inputs}
     dataset = None if calibration is None else Dataset.open(calibration, samples)
     module = Module(
@@ -95,6 +107,7 @@ def compile(
         input_ranges=ranges_of(graph, recipe.input_ranges),
         allocation=recipe.allocation,
         sensitivity=recipe.sensitivity,
+        quantizers=None if quantized is None else quantized.quantizers,
     )
     limits = recipe.limits(chosen)
     recorder = Recorder(tell) if tell is not None else Recorder()
@@ -104,7 +117,7 @@ def compile(
         callbacks.append(Dump(Path(dump_dir)))
     if verify_each:
         callbacks.append(VerifyEach(_few_samples(graph, dataset, module.seed), normalised))
-    explainer = Explainer() if explain else None
+    explainer = Explainer() if explain and not is_adopted else None
     if explainer is not None:
         callbacks.append(explainer)
     with replacing(Path(out)) as folder:
@@ -113,7 +126,7 @@ def compile(
         if limits:
             require_within(costs_of_integers(module.require_integer(), chosen, backend_of(chosen)), limits)
         explained = None if explainer is None else explainer.finish(module)
-        manifest = _write(folder, original, module, model, pipeline, recorder.records, explained, limits)
+        manifest = _write(folder, original, module, model, pipeline, recorder.records, explained, limits, quantized)
         write_manifest(folder, manifest)
     return load(out)
 
@@ -147,6 +160,7 @@ def _write(
     records: list[Record],
     explained: dict[str, Any] | None,
     limits: Mapping[str, float],
+    quantized: Quantized | None,
 ) -> dict[str, Any]:
     """Write every file but the manifest, which is returned."""
     integer, backend = module.require_integer(), backend_of(module.target)
@@ -160,14 +174,34 @@ def _write(
     samples = len(next(iter(inputs.values())))
     verified = forms.check(in_batches(inputs, batch_size(integer)), "the test vectors", samples, module.progress)
     _require_equal(verified)
-    measured = None
-    if real is not None:
+    measured, fidelity = None, None
+    if quantized is not None:
+        fidelity = _compared(quantized, module, integer, inputs, real)
+    elif real is not None:
         count = len(next(iter(real.values())))
         measured = sqnr(original, integer, real, {name: array[-count:] for name, array in outputs.items()})
-    manifest = describe(module, original, Path(model), str(pipeline), records, verified, measured, explained, limits)
+    manifest = describe(
+        module, original, Path(model), str(pipeline), records, verified, measured, explained, limits, fidelity
+    )
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")
     known = dict(backend.figures(integer, folder))
     return {**manifest, "artifact": known, "backend_files": files, "files": file_hashes(folder)}
+
+
+def _compared(
+    quantized: Quantized,
+    module: Module,
+    integer: IntegerGraph,
+    inputs: Mapping[str, IntegerArray],
+    real: Mapping[str, npt.NDArray[np.float32]] | None,
+) -> Fidelity:
+    """The file beside the integer graph, on the real samples, or on the test vectors where there are none."""
+    samples = real or {name: integer.values[name].format.dequantize(array) for name, array in inputs.items()}
+    if module.adopted is None:
+        raise InternalError("quantizers that were not adopted")
+    found = compare(quantized.original, quantized.quantizers, module.adopted, integer, samples)
+    found.require()
+    return found
 
 
 def _require_equal(checks: Sequence[Check]) -> None:

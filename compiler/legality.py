@@ -11,11 +11,12 @@ from bitsmith import registry
 from bitsmith.backend import Backend, Refusal
 from bitsmith.errors import UnsupportedError
 from bitsmith.importing.load import load_graph
+from bitsmith.importing.quantized.load import is_quantized, load_quantized
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.legal import illegal_nodes
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
-from bitsmith.pipelines import NORMALISE
+from bitsmith.pipelines import ADOPT, NORMALISE
 from bitsmith.target import Target, load_target
 
 
@@ -36,8 +37,14 @@ def check(
     """Load and normalise a model, and list what blocks it; what cannot be read at all is raised."""
     chosen = target if isinstance(target, Target) else load_target(target)
     try:
-        graph = load_graph(model, input_shapes)
-        Pipeline.parse(NORMALISE).run(Module(graph, chosen))
+        if is_quantized(model):
+            quantized = load_quantized(model, input_shapes)
+            graph = quantized.graph
+            adopting = Pipeline(Pipeline.parse(ADOPT).passes[:-1])
+            adopting.run(Module(graph, chosen, quantizers=quantized.quantizers))
+        else:
+            graph = load_graph(model, input_shapes)
+            Pipeline.parse(NORMALISE).run(Module(graph, chosen))
     except UnsupportedError as fault:
         return Findings(chosen.name, {}, [Refusal(fault.where, fault.what, fault.fix)])
     ops = Counter(node.op for node in graph.nodes())

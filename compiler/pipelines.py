@@ -52,9 +52,10 @@ ADOPT = ",".join(
         "canonicalize-gemm",
         "adopt-quantizers",
         "fold-padding",
+        "integerize",
     )
 )
-"""The same for a graph that others quantized, whose quantizers part what must not be merged; and its formats."""
+"""What a compile runs on a graph that others quantized, whose quantizers part what must not be merged."""
 
 EFFORTS = ("fast", "default", "best")
 """How much time goes into accuracy: a second or two; some seconds; as long as it pays."""

@@ -13,7 +13,7 @@ from bitsmith.errors import PipelineError
 from bitsmith.ir.allocation import Allocation
 from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.manager import Pipeline
-from bitsmith.pipelines import Choice, Mixed, default, rest
+from bitsmith.pipelines import ADOPT, Choice, Mixed, default, rest
 from bitsmith.recipe_file import LIKE_INTEGERS, MIXED, READERS, WEIGHTS
 from bitsmith.tables import read_table
 from bitsmith.target import Target
@@ -98,6 +98,23 @@ class Recipe:
             )
         chosen = Pipeline.parse(self.pipeline if self.pipeline is not None else self._default(target))
         return without_data(chosen) if self.data_free else chosen
+
+    def adopting(self) -> Pipeline:
+        """The pipeline for a model that others quantized; PipelineError for what cannot be asked of one."""
+        given = [name for name in (*_CHOICES, "data_free", "allocation", "sensitivity") if getattr(self, name)]
+        if given or self.input_ranges:
+            name = (given or ["input_range"])[0].replace("_", "-")
+            raise PipelineError(
+                f"--{name} has no effect on a model that is quantized already",
+                fix="Leave it out: the model keeps its own formats. Or give the float model.",
+            )
+        pipeline = Pipeline.parse(self.pipeline or ADOPT)
+        if "adopt-quantizers" not in [one.name for one in pipeline.passes]:
+            raise PipelineError(
+                "the model is quantized already, and no pass of this pipeline takes its formats",
+                fix=f"Put `adopt-quantizers` into it: by default it is {ADOPT}.",
+            )
+        return pipeline
 
     @property
     def is_mixed(self) -> bool:

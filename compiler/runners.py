@@ -17,6 +17,7 @@ from bitsmith.execution.batches import batch_size
 from bitsmith.execution.reals import dequantize_outputs, quantize_inputs
 from bitsmith.execution.runtime import Session
 from bitsmith.importing.onnx_file import read_model
+from bitsmith.importing.quantized.executable import executable
 
 Array = npt.NDArray[Any]
 
@@ -51,7 +52,7 @@ class FloatModel:
 
     def __init__(self, path: str | os.PathLike[str], input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
         self.name = Path(path).name
-        model = read_model(path)
+        model = executable(read_model(path))
         self._session = Session(model)
         given = input_shapes or {}
         shapes = {value.name: _shape(value) for value in _inputs(model, self.name)}

@@ -34,6 +34,7 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             kind = "made-up" if manifest["data_free"] else "calibration"
             samples = f"float against integers on {thousands(distance['samples'])} {kind} samples"
             yield "signal to noise", f"{decibels_text(value)} at {output}, {samples}"
+    yield from _adopted(manifest.get("quantized_by_others"))
     for one in manifest["passes"]:
         for note in one["notes"]:
             yield one["pass"].split("{")[0], note
@@ -43,6 +44,20 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for step in manifest["left_to_host"]:
         yield "left to the host", f"{step['op']} on {step['output']}, in float"
     yield "files", ", ".join([*manifest["files"], "manifest.json"])
+
+
+def _adopted(found: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """How near the integers are to a model that others quantized."""
+    if found is None:
+        return
+    yield "formats", f"of the file, which is in {found['dialect']} form"
+    alone = f"{thousands(found['differing'])} of {thousands(found['elements'])} elements differ from the file's"
+    if found["differing"]:
+        alone += f", by {found['largest']} step{'s' * (found['largest'] > 1)} at most, rounding alone"
+    yield "each operation", f"{alone}, on {thousands(found['samples'])} samples"
+    for output, one in found["outputs"].items():
+        text = f"{thousands(one['differing'])} of {thousands(one['elements'])} elements of {output} differ"
+        yield "all together", text + (f", by {one['largest']} at most" if one["differing"] else "")
 
 
 RUNS = 12

@@ -12,7 +12,7 @@ from bitsmith.console import paint
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """What check takes."""
-    command.add_argument("model", metavar="MODEL.onnx", help="a float32 model")
+    command.add_argument("model", metavar="MODEL.onnx", help="a float32 model, or one that is quantized already")
     add_target(command)
     add_input_shape(command)
 

@@ -33,7 +33,7 @@ WORTH_A_LINE = 0.5
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """What compile takes."""
-    command.add_argument("model", metavar="MODEL.onnx", help="a trained float32 model, opset 7 to 23")
+    command.add_argument("model", metavar="MODEL.onnx", help="a trained float32 model, opset 7 to 26")
     add_target(command)
     command.add_argument("--calibration", metavar="DATA.npz", help="samples x (or one key per input) to take ranges of")
     command.add_argument(

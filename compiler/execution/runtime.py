@@ -51,11 +51,18 @@ class Session:
     outputs: the values that `run` gives, in this order: any that a node makes, or else the graph's own outputs.
              What none of them depends on is not computed.
     threads: as in `session_options`.
+    as_written: whether a quantized model is computed as its file says, in float between its quantizers: ONNX Runtime's
+             own integer kernels may differ by a step, or saturate (x86 without VNNI).
     Raises ModelError where ONNX Runtime cannot load the model.
     """
 
     def __init__(
-        self, model: Graph | onnx.ModelProto, outputs: Sequence[str] | None = None, *, threads: int = 0
+        self,
+        model: Graph | onnx.ModelProto,
+        outputs: Sequence[str] | None = None,
+        *,
+        threads: int = 0,
+        as_written: bool = False,
     ) -> None:
         exported = model.to_onnx() if isinstance(model, Graph) else model
         self._name = exported.graph.name
@@ -63,7 +70,7 @@ class Session:
         if outputs is not None:
             exported = _with_outputs(exported, outputs)
         options = session_options(threads)
-        if isinstance(model, Graph):
+        if as_written or isinstance(model, Graph):
             # A float graph computes in float. Where activations are rounded to a grid (simulate.py), ONNX Runtime would
             # fuse what rounds them, and first quantize the weights between to 8 bits per tensor by itself.
             options.add_session_config_entry("session.disable_quant_qdq", "1")

@@ -36,6 +36,9 @@ _KNOWN = (
 )
 
 
+IR_VERSION = 10
+"""Of drafts, at most: the newest that every ONNX Runtime takes which has opset 23. Later ones add nothing used here."""
+
 STANDARD = ("", "ai.onnx")
 """The two names of the domain of the standard operators. A draft uses the first."""
 
@@ -57,7 +60,7 @@ class Draft:
         An initializer that is also listed as an input (which IR versions before 4 ask for) is no input.
         """
         found = [(tensor.name, _array(tensor, f"initializer {tensor.name}")) for tensor in model.graph.initializer]
-        fresh = ModelProto(ir_version=max(model.ir_version, 4), doc_string=model.doc_string)
+        fresh = ModelProto(ir_version=min(max(model.ir_version, 4), IR_VERSION), doc_string=model.doc_string)
         graph = fresh.graph
         for node in model.graph.node:
             array = _constant(node)

@@ -19,7 +19,7 @@ from bitsmith.ir.graph import Graph
 def load_graph(
     source: str | os.PathLike[str] | ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> Graph:
-    """The float32 model at `source`, opset 7 to 23, as a Graph at one opset.
+    """The float32 model at `source`, opset 7 to 26, as a Graph at one opset.
 
     Afterwards every name is unique, every constant has one reader, model-local functions are inlined, and every
     value has a shape of numbers but for a first dimension that is the batch: a batch that the file fixes is made

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from onnx import checker, inliner, shape_inference, version_converter
+from onnx import checker, defs, inliner, shape_inference, version_converter
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.importing.draft import Draft
+from bitsmith.importing.draft import STANDARD, Draft, all_nodes
+from bitsmith.importing.screen import node_label
 
 LEVEL = 23
 """The opset of every graph after import. ONNX Runtime 1.31 has kernels for all that is compiled here at it."""
@@ -35,8 +36,9 @@ def check(draft: Draft) -> None:
 
 
 def upgrade(draft: Draft) -> None:
-    """Bring the model to opset LEVEL."""
-    if draft.opset == LEVEL:
+    """Bring the model to opset LEVEL, from below or from above."""
+    if draft.opset >= LEVEL:
+        _step_down(draft)
         return
     notes = {node.name: node for node in draft.graph.node}
     try:
@@ -54,6 +56,21 @@ def upgrade(draft: Draft) -> None:
             node.doc_string = note.doc_string
             del node.metadata_props[:]
             node.metadata_props.extend(note.metadata_props)
+
+
+def _step_down(draft: Draft) -> None:
+    """Say LEVEL in place of a later opset. Up to 26, what changed of an op that LEVEL has is the types it takes.
+
+    (And Attention, which is not compiled at any opset.) Raises UnsupportedError for an op that LEVEL lacks.
+    """
+    for node in all_nodes(draft.graph):
+        if node.domain in STANDARD and not defs.has(node.op_type, max_inclusive_version=LEVEL):
+            raise UnsupportedError(
+                f"an op that opset {LEVEL} does not have", where=node_label(node), fix="Export it at an earlier opset."
+            )
+    for entry in draft.model.opset_import:
+        if entry.domain in STANDARD:
+            entry.version = LEVEL
 
 
 def _first_line(fault: Exception) -> str:

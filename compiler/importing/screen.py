@@ -10,7 +10,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 from bitsmith.errors import ModelError, UnsupportedError
 from bitsmith.importing.draft import STANDARD, Draft, all_nodes
 
-LOWEST, HIGHEST = 7, 23
+LOWEST, HIGHEST = 7, 26
 """The opsets that are read."""
 
 _QUANTIZED = (

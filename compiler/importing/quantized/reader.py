@@ -98,7 +98,7 @@ class Reader:
             held = self._held.get(name)
             if isinstance(held, Real | Integers) and held.name != name:
                 self._nodes.append(helper.make_node("Identity", [held.name], [name], name=self.node_name(name)))
-        dialect = " and ".join(self.dialects) or "QDQ"
+        dialect = next((one for one in ("QONNX", "QOperator") if one in self.dialects), "QDQ")
         return self._written(), Quantizers(dialect, self._activations, self._weights, self._operands)
 
     def _written(self) -> ModelProto:
