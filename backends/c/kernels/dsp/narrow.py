@@ -24,8 +24,8 @@ from bitsmith.backends.c.kernels.window import gap
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import Conv
 
-MASKS = {4: ("0x000F000F",), 2: ("0x003F003F", "0x000F000F", "0x00030003")}
-"""Of the ANDs, by bits."""
+MASKS = {4: (("0x00FF00FF", "0x000F000F"),), 2: (("0x00FF00FF", "0x003F003F"), ("0x000F000F", "0x00030003"))}
+"""By bits, what is left of two bytes of a word by the instructions that unpack them, for four inputs after four."""
 
 FACTORS = {4: (1, 15), 2: (1, 3, 12, 48)}
 """By bits, what the inputs' forms come to where all inputs are 1."""
@@ -33,8 +33,11 @@ FACTORS = {4: (1, 15), 2: (1, 3, 12, 48)}
 PLACES = {4: (0, 1, 4, 5, 2, 3, 6, 7), 2: (0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)}
 """By bits, which of a word's inputs each weight is for, from the lowest on."""
 
+FOUR = 4
+"""Inputs that a load takes, and of which a column is made up: 8 of them are expanded together for 2-bit weights."""
+
 WRITTEN_OUT = {4: 6, 2: 3}
-"""By bits, words of an output in a round of the tile's loop, which can begin in the middle of any of them."""
+"""By bits, words of an output in a round of the tile's loop, which can begin at any four weights of them."""
 
 
 class DspNarrowConv(KernelFamily):
@@ -71,11 +74,11 @@ class DspNarrowConv(KernelFamily):
         outputs, length = rows.shape
         # As many inputs as are expanded together; twice as many are a word's.
         chunk = 16 // bits
-        chunks, channels = -(-length // chunk), site.x.shape[-1]
+        fours, channels = -(-length // FOUR), site.x.shape[-1]
         tiling = Tiling.of(over, outputs)
         # Before the inputs of three pixels stand their sums.
-        column = PIXELS * 4 * (len(FACTORS[bits]) * chunks + 1)
-        gathered = 0 if channels % chunk == 0 else chunks * chunk
+        column = PIXELS * 4 * (2 * fours + 1)
+        gathered = 0 if channels % chunk == 0 else FOUR * fours
         return Kernel(
             self.name,
             "dsp/conv_narrow.c.j2",
@@ -84,13 +87,14 @@ class DspNarrowConv(KernelFamily):
                 "masks": MASKS[bits],
                 "factors": FACTORS[bits],
                 "chunk": chunk,
-                "chunks": chunks,
+                "chunks": FOUR * fours // chunk,
+                "leads": bool(FOUR * fours % chunk),
                 "step": PIXELS * len(FACTORS[bits]),
                 "over": over,
                 "channels": channels,
                 "outputs": outputs,
                 "written_out": WRITTEN_OUT[bits],
-                "entry": -chunks % (2 * WRITTEN_OUT[bits]),
+                "entry": -fours % (WRITTEN_OUT[bits] * 2 * chunk // FOUR),
                 "tiles": tiling.whole,
                 "left": tiling.left,
                 "rescale": rescale(operation.requantize, 8 - bits),
@@ -111,7 +115,7 @@ class DspNarrowConv(KernelFamily):
                 "dsp/intrinsics.c.j2",
                 "dsp/tile.c.j2",
                 "dsp/narrow.c.j2",
-                f"dsp/narrow_{bits}.c.j2",
+                f"dsp/expand_{bits}_bits.c.j2",
                 f"dsp/conv_{bits}_bits_tile.c.j2",
             ),
             scratch=column + gathered + tiling.aside,
@@ -129,15 +133,18 @@ def span_bits(rows: IntegerArray) -> int | None:
 def narrow_stream(settled: Settled, bits: int) -> npt.NDArray[np.uint32]:
     """What the products of two outputs read, the last outputs first: lowest weights, starts, words, multipliers.
 
-    A row that fills half a word more than whole ones begins in the middle of its first.
+    A row that fills no whole words begins within its first. Four inputs without the four that would be expanded with them
+    come before all others.
     """
     outputs, length = settled.rows.shape
     half = 16 // bits
-    halves = -(-length // half)
-    before, groups = halves % 2 * half, -(-halves // 2)
     lowest = settled.rows.min(axis=1).astype(np.int64)
-    above = np.zeros((outputs, groups, 2 * half), np.int64)
-    above.reshape(outputs, -1)[:, before : before + length] = settled.rows - lowest[:, None]
+    above = settled.rows - lowest[:, None]
+    if 0 < length % half <= half - FOUR:
+        above = np.insert(above, [FOUR] * FOUR, 0, axis=1)
+    halves = -(-above.shape[1] // half)
+    before, groups = halves % 2 * half, -(-halves // 2)
+    above = np.pad(above, ((0, 0), (before, 2 * half * groups - before - above.shape[1]))).reshape(outputs, groups, -1)
     words = (above[..., PLACES[bits]] << (bits * np.arange(2 * half))).sum(axis=-1)
     heads = np.stack([lowest, settled.bias], axis=1) << (8 - bits) & 0xFFFFFFFF
     rows = np.zeros((-(-outputs // OUTPUTS) * OUTPUTS, groups + 3), np.int64)
