@@ -123,6 +123,7 @@ class Pipeline:
         _tell(callbacks, Step(module, 0, total))
         for index, one in enumerate(self.passes, start=1):
             start = time.perf_counter()
+            module.ahead = self.passes[index:]
             changes = one.run(module)
             _tell(callbacks, Step(module, index, total, one, changes, time.perf_counter() - start))
 

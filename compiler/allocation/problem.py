@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -102,6 +102,18 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """An allocation that was compiled to be compared.
+
+    narrowest: of all its widths. predicted: its loss, in nats. nats: how far its integers were from the float network.
+    """
+
+    narrowest: int
+    predicted: float
+    nats: float
+
+
+@dataclass(frozen=True)
 class Solution:
     """Widths that solve a problem.
 
@@ -109,6 +121,7 @@ class Solution:
     limits: those of the problem.
     status: `optimal`, or `time limit` where the best so far is given. gap: relative, between what was found and what
             is known to be impossible to beat.
+    tried:  what it was compared with by compiling both, itself included; empty where it was taken as predicted.
     """
 
     bits: Bits
@@ -118,6 +131,7 @@ class Solution:
     minimise: str
     status: str
     gap: float
+    tried: tuple[Tried, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("bits", "costs", "limits"):
@@ -136,6 +150,7 @@ class Solution:
             "predicted": dict(self.costs),
             "status": self.status,
             "gap": self.gap,
+            "tried": [asdict(one) for one in self.tried],
         }
 
 

@@ -63,12 +63,16 @@ class Divergence:
 
     def __call__(self, real: Outputs, found: Outputs) -> float:
         """How far `found` is from `real`."""
-        total = 0.0
+        return float(self.each(real, found).mean())
+
+    def each(self, real: Outputs, found: Outputs) -> npt.NDArray[np.float64]:
+        """The same, sample by sample: (n,)."""
+        total = np.zeros(len(next(iter(real.values()))))
         for name, t in self.temperatures.items():
-            total += float(divergence(real[name] / np.float32(t), found[name] / np.float32(t)).mean())
+            total += divergence(real[name] / np.float32(t), found[name] / np.float32(t))
         for name, variance in self.variances.items():
-            squares = np.square(real[name].astype(np.float64) - found[name]).sum() / len(real[name])
-            total += float(squares) / 2 / variance
+            squares = np.square(real[name].astype(np.float64) - found[name])
+            total += squares.reshape(len(squares), -1).sum(axis=1) / 2 / variance
         return total
 
 

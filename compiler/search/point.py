@@ -58,8 +58,8 @@ class Point:
     reported:  the metric on the evaluation data; the same as accuracy, unless there are other data to choose on.
     decibels:  signal-to-noise ratio of its outputs against the float model's, on the evaluation data; may be infinite.
     seconds:   that compiling and evaluating took.
-    nats:      by which its outputs are off on the calibration data (see execution/drift.py); None without such data. It
-               is known without any label, and before the evaluation data are looked at.
+    drift:     by which its outputs are off on each of the calibration samples, in nats (see execution/drift.py); empty
+               without such data. It is known without any label, and before the evaluation data are looked at.
     outcomes:  for each evaluation sample whether its class was right, where the metric is top1; else empty.
     """
 
@@ -69,7 +69,7 @@ class Point:
     reported: float
     decibels: float
     seconds: float
-    nats: float | None = None
+    drift: tuple[float, ...] = field(default=(), repr=False)
     outcomes: tuple[bool, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +78,11 @@ class Point:
     @property
     def name(self) -> str:
         return self.candidate.name
+
+    @property
+    def nats(self) -> float | None:
+        """The mean of its drift; None where that is not known."""
+        return sum(self.drift) / len(self.drift) if self.drift else None
 
     def by_nearness(self) -> Point:
         """The point with how near it is to the float network for its accuracy; itself where that is not known."""
@@ -92,7 +97,7 @@ class Point:
             "reported": self.reported,
             "decibels": self.decibels if math.isfinite(self.decibels) else None,
             "seconds": round(self.seconds, 3),
-            "nats": self.nats,
+            "drift": self.drift,
             "samples": len(self.outcomes),
             "outcomes": _packed(self.outcomes),
         }
@@ -107,7 +112,7 @@ class Point:
             value["reported"],
             math.inf if value["decibels"] is None else value["decibels"],
             value["seconds"],
-            value["nats"],
+            tuple(value["drift"]),
             _unpacked(value["outcomes"], value["samples"]),
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bitsmith.execution.drift import surely_less
 from bitsmith.search.compare import paired
 from bitsmith.search.front import dominator, front
 from bitsmith.search.point import UNIFORM, Point
@@ -24,8 +25,9 @@ HONEST = "Points were chosen on other data than these figures were taken on."
 class Contenders:
     """What costs no more than a uniform point.
 
-    nearest: whose outputs are nearest to the float model's on the calibration data. The evaluation data had no part in
-             choosing it, so a test of it is fair. It may be the uniform point itself.
+    nearest: whose outputs are nearest to the float model's on the calibration data, if by more than which samples those
+             are can explain; else the uniform point itself. The evaluation data had no part in choosing it, so a test
+             of it is fair.
     best:    of greatest accuracy, which flatters it.
     """
 
@@ -86,7 +88,11 @@ class Results:
     def at_size_of(self, point: Point) -> Contenders:
         """What stands against a point at no more than its cost."""
         fitting = [one for one in self.points if one.costs[self.cost] <= point.costs[self.cost]]
-        nearest = min(fitting, key=lambda one: self.predicted[one.name] if one.nats is None else one.nats)
+        if point.drift:
+            nearer = [one for one in fitting if surely_less(one.drift, point.drift)]
+            nearest = min(nearer, key=lambda one: sum(one.drift), default=point)
+        else:
+            nearest = min(fitting, key=lambda one: self.predicted[one.name])
         return Contenders(nearest, front(fitting, self.cost)[-1])
 
     def _against(self, point: Point) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bitsmith.artifact import Artifact
 from bitsmith.dataset import Dataset
 from bitsmith.driver import compile
@@ -67,10 +70,15 @@ def run_trial(job: Job, candidate: Mapping[str, Any]) -> Trial:
             reported.accuracy,
             reported.decibels,
             time.perf_counter() - start,
-            None if calibration is None else _drift(job, model, calibration).of(artifact.graph),
+            () if calibration is None else _rounded(_drift(job, model, calibration).of(artifact.graph)),
             reported.outcomes,
         )
         return Trial(point.to_json(), packed(artifact))
+
+
+def _rounded(drift: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """As it is kept: to four digits, of which none but the first says much."""
+    return tuple(float(f"{nats:.4g}") for nats in drift)
 
 
 _drifts: dict[tuple[str, str], Drift] = {}

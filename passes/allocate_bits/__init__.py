@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,14 +12,17 @@ from bitsmith.allocation.budgets import BUDGETS, FLASH, LUTS, RAM, limit
 from bitsmith.allocation.build import problem_for
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.diagnose import require_solution
+from bitsmith.allocation.floors import above, floors
 from bitsmith.allocation.measured import require_within
-from bitsmith.allocation.problem import Problem, Solution
+from bitsmith.allocation.problem import Problem, Solution, within
+from bitsmith.allocation.program import solve
 from bitsmith.allocation.reference import as_told
-from bitsmith.errors import PipelineError
+from bitsmith.errors import InternalError, PipelineError
 from bitsmith.legality import backend_of
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.allocate_bits.agreement import Classes
+from bitsmith.passes.allocate_bits.trials import affordable, nearest, spaced
 
 ATTEMPTS = 4
 """Times that bits are chosen anew where the backend says that the last choice takes more than was predicted."""
@@ -37,6 +40,12 @@ class AllocateBits(Pass):
     when this pass runs stays as it is; inputs and outputs get `edges` bits. (Hubara et al. 2020, arXiv:2006.10518,
     section 3.3; Yao et al. 2021, HAWQ-V3, arXiv:2011.10680, section 3.4.)
 
+    Sums of losses that were measured one by one say too little of what many narrow widths do to each other. So the
+    best that is predicted is tried against those that are predicted with narrow widths left out, one floor after
+    another up to the widest uniform allocation that fits: each is compiled by the passes that follow. The last, which
+    has nowhere fewer bits than that uniform one, is taken unless others come surely nearer to the float network on the
+    calibration data; then the nearest is.
+
     flash, ram: such as 64KiB. bops, cycles, luts: such as 2G. mean_weight_bits, mean_activation_bits: such as 3.5.
     max_loss:    how many points of accuracy may be lost. Labels are not at hand, so it is what the float model's own
                  probabilities expect to be lost on some calibration samples by classes that are given instead of the
@@ -47,6 +56,7 @@ class AllocateBits(Pass):
                  where all weights have formats.
     granularity: of the scales that weights will have. group: how many inputs will share a multiplier.
     edges:       bits of the graph's inputs and outputs; 0 for 8.
+    trials:      allocations that are compiled to be compared, at most; 1 to take what is predicted. Not with max_loss.
     """
 
     name: ClassVar[str] = "allocate-bits"
@@ -63,11 +73,14 @@ class AllocateBits(Pass):
     granularity: str = "channel"
     group: int = 0
     edges: int = 0
+    trials: int = 4
 
     def run(self, module: Module) -> Changes:
+        if self.trials < 1:
+            raise PipelineError(f"trials={self.trials}", where=f"pass {self.name}", fix="Give 1 or more.")
         problem = problem_for(module, self._limits(), Layout(self.granularity, self.group), edges=self.edges)
         changes = Changes()
-        found = self._settled(module, problem, changes)
+        found = self._chosen(module, problem, changes)
         module.allocation, module.solution = found.allocation, found
         for group in problem.groups:
             if not group.settled:
@@ -76,20 +89,45 @@ class AllocateBits(Pass):
             changes.note(line)
         return changes
 
-    def _settled(self, module: Module, problem: Problem, changes: Changes) -> Solution:
-        """A solution that keeps to its limits by what the backend says of it, too, and has the costs that it says."""
+    def _chosen(self, module: Module, problem: Problem, changes: Changes) -> Solution:
+        """What is predicted to be best, or what comes out best of those that are tried."""
+        points = self.max_loss is not None
+        best = self._settled(
+            module, problem, lambda one: self._cheapest(module, one, changes) if points else require_solution(one)
+        )
+        if best is None:
+            raise InternalError("a solution that must be there is none")
+        require_within(best.costs, problem.limits)
+        count = affordable(module, self.trials)
+        if points or count < 2:
+            return best
+        higher = [floor for floor, _ in floors(self._reserved(problem), solve)][1:]
+        others = (self._settled(module, above(problem, floor), solve) for floor in higher)
+        candidates = spaced([best, *(one for one in others if one is not None and _keeps(one, problem))], count)
+        return nearest(module, candidates, changes) if len(candidates) > 1 else best
+
+    def _reserved(self, problem: Problem) -> Problem:
+        """The problem with what is estimated kept a little below its limit."""
+        if LUTS not in problem.limits:
+            return problem
+        return replace(problem, limits={**problem.limits, LUTS: problem.limits[LUTS] * (1 - RESERVE)})
+
+    def _settled(self, module: Module, problem: Problem, find: Callable[[Problem], Solution | None]) -> Solution | None:
+        """What is found that keeps to the limits by what the backend says of it, too, with the costs that it says.
+
+        After `ATTEMPTS` it is given as it is.
+        """
         layout, backend = Layout(self.granularity, self.group), backend_of(module.target)
-        limits = problem.limits
-        if LUTS in limits:
-            problem = replace(problem, limits={**limits, LUTS: limits[LUTS] * (1 - RESERVE)})
+        told, settled = self._reserved(problem), None
         for _ in range(ATTEMPTS):
-            found = require_solution(problem) if self.max_loss is None else self._cheapest(module, problem, changes)
-            problem = as_told(problem, module, layout, backend, found.bits)
-            if problem.allows(found.bits):
+            found = find(told)
+            if found is None:
+                return None
+            told = as_told(told, module, layout, backend, found.bits)
+            settled = replace(found, costs=told.costs_at(found.bits), limits=problem.limits)
+            if told.allows(found.bits):
                 break
-        costs = problem.costs_at(found.bits)
-        require_within(costs, limits)
-        return replace(found, costs=costs, limits=limits)
+        return settled
 
     def _limits(self) -> dict[str, float]:
         limits = {}
@@ -120,6 +158,10 @@ class AllocateBits(Pass):
         return found.solution
 
 
+def _keeps(found: Solution, problem: Problem) -> bool:
+    return all(within(found.costs[name], limit) for name, limit in problem.limits.items())
+
+
 def _notes(problem: Problem, found: Solution) -> Iterator[str]:
     """What was chosen, in a few lines."""
     for is_weight, what in ((True, "weights"), (False, "activations")):
@@ -128,3 +170,6 @@ def _notes(problem: Problem, found: Solution) -> Iterator[str]:
             counts = ", ".join(f"{count} of {bits} bits" for bits, count in sorted(Counter(chosen).items()))
             yield f"{what}: {counts}"
     yield f"predicted loss {found.loss:.3g} nats, {found.status}"
+    if found.tried:
+        each = ", ".join(f"{one.nats:.3g} nats from {one.narrowest} bits on" for one in found.tried)
+        yield f"tried {len(found.tried)}: {each}"

@@ -21,7 +21,7 @@ SUBJECT = {"model": "abc", "target": {"name": "t", "bits": (8, 4)}}
 @given(st.lists(st.booleans(), max_size=70), st.floats(0, 1), st.one_of(st.floats(-20, 90), st.just(math.inf)))
 def test_a_point_survives_json(outcomes: list[bool], accuracy: float, decibels: float) -> None:
     candidate = Candidate("uniform-4", UNIFORM, Allocation({"w": 4}, {"x": 8}), 4)
-    made = Point(candidate, {"flash": 12}, accuracy, 0.5, decibels, 2.5, None, tuple(outcomes))
+    made = Point(candidate, {"flash": 12}, accuracy, 0.5, decibels, 2.5, tuple(map(float, outcomes)), tuple(outcomes))
     read = Point.from_json(json.loads(json.dumps(made.to_json(), allow_nan=False)))
     assert read == made
     assert read.outcomes == tuple(outcomes)

@@ -10,17 +10,24 @@ import numpy.typing as npt
 import pytest
 import scipy.special
 
+from bitsmith.allocation.problem import Solution
 from bitsmith.backend import Footprint
 from bitsmith.backends.onnxruntime import OnnxRuntimeBackend
 from bitsmith.dataset import Dataset
 from bitsmith.errors import BudgetError, PipelineError
+from bitsmith.execution.drift import Drift
 from bitsmith.execution.runtime import Session
 from bitsmith.execution.simulate import simulated
 from bitsmith.importing.load import load_graph
+from bitsmith.ir.allocation import Allocation
+from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear
-from bitsmith.manager import Pipeline
+from bitsmith.ir.sensitivity import Sensitivity
+from bitsmith.manager import Changes, Pipeline
 from bitsmith.module import Module
+from bitsmith.passes.allocate_bits.trials import affordable, spaced
+from bitsmith.passes.quantize_weights import QuantizeWeights
 from bitsmith.pipelines import NORMALISE
 from bitsmith.target import Target
 from tests.compiler.allocation.made_up import BOARD, sensitivity_of
@@ -104,6 +111,7 @@ def test_a_budget_that_no_bits_keep_is_told_with_the_least_that_would_do() -> No
         ("flash=64QiB", "pass allocate-bits: flash '64QiB' has no known unit"),
         ("cycles=20M", "target board does not say how many cycles"),
         ("flash=64KiB,minimise=ram", "minimise=ram. Give max_loss too"),
+        ("flash=64KiB,trials=0", "trials=0. Give 1 or more"),
         ("max_loss=1,minimise=rma", "minimise=rma. Did you mean ram?"),
     ],
 )
@@ -187,3 +195,73 @@ def test_points_of_a_model_without_classes_are_refused() -> None:
     Pipeline.parse(NORMALISE).run(Module(graph, BOARD))
     with pytest.raises(PipelineError, match="not one score per class"):
         run("allocate-bits{max_loss=1}", graph)
+
+
+REST = "quantize-weights,quantize-activations{observer=min-max},quantize-biases,integerize"
+
+
+def drift(found: Module, allocation: Allocation) -> float:
+    """Nats from the float graph of what an allocation compiles to."""
+    trial = replace(found, graph=found.graph.copy(), allocation=allocation, plan=Plan())
+    Pipeline.parse(REST).run(trial)
+    return float(Drift(found.graph, found.require_calibration()).of(trial.require_integer()).mean())
+
+
+def test_of_several_floors_the_nearest_once_compiled_is_taken() -> None:
+    # The second weight loses next to nothing at any width, it says.
+    misled = module()
+    (weights, activations) = (misled.require_sensitivity().weights, misled.require_sensitivity().activations)
+    lures = {"w1": 1.0, "w2": 1e-6, "w3": 1.0}
+    misled.sensitivity = Sensitivity(
+        "made up", {name: {bits: lures[name] * 2.0**-bits for bits in weights[name]} for name in weights}, activations
+    )
+    options = "mean_weight_bits=4.2"
+    believed = replace(misled)
+    Pipeline.parse(f"allocate-bits{{{options},trials=1}}").run(believed)
+    tried = replace(misled, graph=misled.graph.copy())
+    Pipeline.parse(f"allocate-bits{{{options},trials=9}},{REST}").run(tried)
+    assert believed.allocation is not None
+    assert tried.allocation is not None
+    assert tried.solution is not None
+    assert len(tried.solution.tried) > 1
+    nats = [one.nats for one in tried.solution.tried]
+    assert nats[0] == pytest.approx(drift(misled, believed.allocation))
+    assert min(nats) == pytest.approx(drift(misled, tried.allocation))
+    assert min(nats) < nats[0]
+    assert tried.solution.costs["mean-weight-bits"] <= 4.2
+    assert tried.solution.to_json()["tried"][0]["nats"] == nats[0]
+
+
+def test_an_allocation_that_cannot_be_compiled_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = QuantizeWeights.run
+
+    def refuses_two(self: QuantizeWeights, given: Module) -> Changes:
+        if given.allocation is not None and 2 in given.allocation.weights.values():
+            raise PipelineError("not with 2 bits")
+        return whole(self, given)
+
+    monkeypatch.setattr(QuantizeWeights, "run", refuses_two)
+    found = run(f"allocate-bits{{mean_weight_bits=4}},{REST}")
+    assert found.allocation is not None
+    assert min(found.allocation.weights.values()) > 2
+
+
+def test_without_integers_to_come_nothing_is_tried() -> None:
+    solution = run("allocate-bits{mean_weight_bits=4},quantize-weights").solution
+    assert solution is not None
+    assert not solution.tried
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(0, [0]), (1, [0]), (2, [0, 4]), (3, [0, 2, 4]), (9, [0, 1, 2, 3, 4])])
+def test_trials_are_spaced_evenly_ends_included(count: int, wanted: list[int]) -> None:
+    candidates = [Solution({}, Allocation(), {}, {}, "", "", float(gap)) for gap in range(5)]
+    assert [one.gap for one in spaced(candidates, count)] == wanted
+
+
+def test_trials_stay_within_the_work_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = module()
+    found.ahead = Pipeline.parse(REST).passes
+    assert affordable(found, 4) == 4
+    monkeypatch.setattr("bitsmith.passes.allocate_bits.trials.WORK", 3 * 200 * (36 * 216 + 36 * 576 + 40))
+    assert affordable(found, 4) == 3
+    assert affordable(replace(found, calibration=None), 4) == 0
