@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -357,14 +358,15 @@ def matmul(build: Builder, x: str) -> None:
     if magnitude > INT32_MAGNITUDE:
         add(build, x)
         return
-    build.add("MatMul", lambda *n: MatMul(*n, build.requantize(magnitude, format)), pair, format)
+    rule = replace(build.requantize(magnitude, format), caps=None)
+    build.add("MatMul", lambda *n: MatMul(*n, rule), pair, format)
 
 
 def softmax(build: Builder, x: str) -> None:
     value, format = build.values[x], build.format()
     step = value.format.scale[0] * build.choose((1.0, 1.0, 0.1, 1e-4, 100.0))
     tables = exponentials(step, value.format.type.bits, value.shape[-1])
-    rule = build.requantize(1 << 30, format)
+    rule = replace(build.requantize(1 << 30, format), caps=None)
     build.add("Softmax", lambda *n: Softmax(*n, *tables, rule), [x], format)
 
 

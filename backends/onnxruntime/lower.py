@@ -21,7 +21,6 @@ from bitsmith.backends.onnxruntime.pooling import lower_average_pool
 from bitsmith.backends.onnxruntime.ratios import expect_ratio
 from bitsmith.backends.onnxruntime.weights import write_weight
 from bitsmith.backends.onnxruntime.writer import Writer, scales_of
-from bitsmith.errors import UnsupportedError
 from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, MatMul, Mul, Operation, Softmax, Table, Value
 
 SAME = 1e-6
@@ -132,8 +131,6 @@ def lower_matmul(writer: Writer, operation: MatMul) -> None:
     """
     left, right = writer.graph.operands(operation)
     result, rule = writer.graph.result(operation), operation.requantize
-    if rule.multiplier.size > 1:
-        raise UnsupportedError("the backend onnxruntime has no product with several ratios", where=operation.name)
     ratio = np.ldexp(float(rule.multiplier.flat[0]), -rule.shift)
     scale = np.float32(ratio * result.format.scale[0] / right.format.scale[0])
     if abs(float(scale) / left.format.scale[0] - 1) < SAME:
@@ -148,12 +145,16 @@ def lower_matmul(writer: Writer, operation: MatMul) -> None:
 
 
 def lower_softmax(writer: Writer, operation: Softmax) -> None:
-    """A Softmax in float."""
+    """A Softmax in float, as the exponential of a LogSoftmax.
+
+    Of a Softmax between the two ORT 1.31 makes a QLinearSoftmax, which rounds otherwise than the reals, and gives a
+    result beyond its grid the integer at the other end.
+    """
     (x,), result = writer.graph.operands(operation), writer.graph.result(operation)
     rule = operation.requantize
     expect_ratio(operation, rule.multiplier, rule.shift, 2.0**-30 / result.format.scale[0])
-    made = writer.node("Softmax", [writer.reals(x.name)], operation.name, axis=len(x.shape))
-    writer.quantize(operation.output, made, rule)
+    logarithms = writer.node("LogSoftmax", [writer.reals(x.name)], f"{operation.name}_logarithms", axis=len(x.shape))
+    writer.quantize(operation.output, writer.node("Exp", [logarithms], operation.name), rule)
 
 
 def lower_table(writer: Writer, operation: Table) -> None:

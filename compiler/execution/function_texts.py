@@ -479,7 +479,7 @@ FUNCTIONS = {
 
 REQUANTIZING = (
     *("Conv", "ConvWide", "ConvWideWeight", "Linear", "LinearWide", "LinearWideWeight"),
-    *("AveragePool", "AveragePoolWide", "Add", "Mul", "MatMul", "Softmax"),
+    *("AveragePool", "AveragePoolWide", "Add", "Mul"),
 )
 FUNCTIONS |= {f"{name}Capped": _capped(FUNCTIONS[name]) for name in REQUANTIZING}
 

@@ -77,7 +77,7 @@ def fused_caps(node: Node) -> Node | None:
     scaled apart: ONNX's Clip has one upper bound for all, so a Relu and a Min with a constant of shape
     (1, channels, 1, ...) say it in two nodes that every runtime knows.
     """
-    if node.op not in REQUANTIZING:
+    if node.op not in REQUANTIZING or node.op == "Softmax":
         return None
     follower = _only_reader(fused_activation(node) or summed(node))
     if follower is None or follower.op != "Min":

@@ -105,6 +105,8 @@ def _operation(graph: IntegerGraph, operation: Operation) -> Problems:
         yield f"makes shape {list(shape)}, but {result.name} is described as {list(result.shape)}"
     requantize = getattr(operation, "requantize", None)
     if requantize is not None:
+        if isinstance(operation, MatMul | Softmax) and (requantize.multiplier.size > 1 or requantize.caps is not None):
+            yield "has several multipliers, or caps"
         yield from _requantize(requantize, result)
 
 

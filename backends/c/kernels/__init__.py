@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitsmith.backends.c.kernels.attention import PortableMatMul, PortableSoftmax
 from bitsmith.backends.c.kernels.avx2 import Avx2Tables, Avx2Words
 from bitsmith.backends.c.kernels.binary import PortableBinary
 from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, PortableGroupedConv
@@ -41,6 +42,8 @@ FAMILIES: tuple[KernelFamily, ...] = (
     PortableBinary(),
     PortableAveragePool(),
     PortableMaxPool(),
+    PortableMatMul(),
+    PortableSoftmax(),
     PortableTable(),
     PortableMove(),
 )

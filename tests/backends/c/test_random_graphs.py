@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 
 from bitsmith.ir.integer import IntegerGraph
 from tests.backends.c.agreement import HOST, assert_equal
-from tests.strategies import integer_graphs
+from tests.strategies import KINDS, integer_graphs
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 @settings(max_examples=40, suppress_health_check=SLOW)
-@given(graph=integer_graphs())
+@given(graph=integer_graphs(KINDS))
 def test_graphs_of_any_operations(graph: IntegerGraph) -> None:
     assert_equal(graph)
 
@@ -32,7 +32,9 @@ def test_products_whatever_grid_weights_are_on(graph: IntegerGraph) -> None:
     assert_equal(graph)
 
 
-@pytest.mark.parametrize("kind", ["Add", "Mul", "Concat", "Transpose", "Slice", "Resize", "Pad", "Reshape", "Table"])
+@pytest.mark.parametrize(
+    "kind", ["Add", "Mul", "Concat", "Transpose", "Slice", "Resize", "Pad", "Reshape", "Table", "MatMul", "Softmax"]
+)
 def test_one_operation(kind: str) -> None:
     @settings(max_examples=6, suppress_health_check=SLOW)
     @given(graph=integer_graphs([kind], most=2))

@@ -20,7 +20,8 @@ from bitsmith.backends.onnxruntime.weights import storage
 from bitsmith.execution.batches import Batch
 from bitsmith.execution.interpreter import run
 from bitsmith.execution.sums import accumulate
-from bitsmith.ir.integer import Add, Conv, IntegerGraph, Linear, Operation, Table
+from bitsmith.ir.formats import Format
+from bitsmith.ir.integer import Add, Conv, IntegerGraph, Linear, MatMul, Operation, Softmax, Table
 
 Reals = npt.NDArray[np.float64]
 
@@ -75,6 +76,8 @@ def before_rounding(graph: IntegerGraph, operation: Operation, operands: list[An
         real = tabulated(operation, centred[0] * graph.operands(operation)[0].format.scale[0]) / result.scale[0]
         # The function's own constants and intermediate results are of the size of 1, whatever its result.
         return real, (np.abs(real) + 1 / result.scale[0] + abs(result.zero_point)) * FLOAT32
+    if isinstance(operation, Softmax):
+        return shares(operation, centred[0] * graph.operands(operation)[0].format.scale[0], result)
     requantize = operation.requantize  # type: ignore[attr-defined]
     ratio = requantize.multiplier * 2.0**-requantize.shift
     accumulator = accumulate(operation, centred)
@@ -85,10 +88,28 @@ def before_rounding(graph: IntegerGraph, operation: Operation, operands: list[An
         # Sums in float32 lose what their terms are worth, however small the sum.
         magnitudes = replace(operation, weight=np.abs(operation.weight), bias=np.abs(operation.bias.astype(np.int64)))
         terms, units = accumulate(magnitudes, [np.abs(centred[0])]), np.abs(accumulator)
+    elif isinstance(operation, MatMul):
+        # Of 16 bits, they are summed in float32.
+        terms, units = accumulate(operation, [np.abs(one) for one in centred]), np.abs(accumulator)
     else:
         terms = units = np.abs(accumulator)
     size = terms * ratio + abs(requantize.zero_point) + 1
     return accumulator * ratio, size * FLOAT32 + units * 2.0**-requantize.shift
+
+
+def shares(operation: Softmax, x: Reals, result: Format) -> tuple[Reals, Reals]:
+    """The softmax of the reals in steps of the result's grid, and by how much either side may be off.
+
+    A logarithm that float32 holds to 2^-24 of its size is off by that much of the result; ours is off by what its
+    docstring says.
+    """
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    exact = powers / powers.sum(axis=-1, keepdims=True)
+    wide = 2.0 if len(operation.fine) > 1 else 0.5
+    ours = wide * (1 + x.shape[-1] * exact) / operation.one + 2.0**-27
+    real = exact / result.scale[0]
+    logarithms = 1 + np.abs(np.log(np.maximum(exact, 1e-30)))
+    return real, ours / result.scale[0] + (np.abs(real) * logarithms + abs(result.zero_point) + 1) * FLOAT32
 
 
 def tabulated(operation: Table, x: Reals) -> Reals:
