@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from onnx import NodeProto, TensorProto
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.importing.draft import Draft
+from bitsmith.importing.draft import INTEGERS, Draft
 from bitsmith.importing.fixed_batch import free_batch
 from bitsmith.importing.infer import Dims, InferenceFailure, Inferred, infer, set_shape
 from bitsmith.importing.input_shapes import InputShapes, example_shape, input_samples, show_shape
@@ -21,7 +21,8 @@ from bitsmith.importing.screen import node_label
 from bitsmith.ir.graph import BATCH
 
 _PROBES = (2, 3)
-_WRONG_FLOATS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+_TYPES = (TensorProto.UNDEFINED, TensorProto.FLOAT, TensorProto.BOOL, *INTEGERS)
+"""Of computed values; undefined where inference does not know it."""
 _EXPORT_DYNAMIC = "Export the model with a dynamic batch axis (dynamic_axes or dynamic_shapes in torch.onnx.export)."
 _SAMPLES_APART = "Samples must stay apart, one per index of the first dimension: change the model there."
 
@@ -84,7 +85,7 @@ def _check_reshape(node: NodeProto, *probes: Inferred) -> None:
 
 
 def _screen_type(node: NodeProto, name: str, kind: int) -> None:
-    if kind in _WRONG_FLOATS:
+    if kind not in _TYPES:
         raise UnsupportedError(
             f"{name} is {TensorProto.DataType.Name(kind).lower()}, not float32",
             where=node_label(node),

@@ -20,11 +20,7 @@ from bitsmith.errors import ModelError, UnsupportedError
 SMALL = 4096
 """Elements up to which a constant is shown to onnx's tools: enough for a shape, a pad, or an axis list."""
 
-_ALIEN = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
-_KNOWN = (
-    *_ALIEN,
-    TensorProto.FLOAT,
-    TensorProto.BOOL,
+INTEGERS = (
     TensorProto.INT8,
     TensorProto.UINT8,
     TensorProto.INT16,
@@ -34,7 +30,8 @@ _KNOWN = (
     TensorProto.INT64,
     TensorProto.UINT64,
 )
-
+_ALIEN = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+_KNOWN = (*_ALIEN, *INTEGERS, TensorProto.FLOAT, TensorProto.BOOL)
 
 IR_VERSION = 10
 """Of drafts, at most: the newest that every ONNX Runtime takes which has opset 23. Later ones add nothing used here."""

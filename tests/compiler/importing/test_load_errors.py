@@ -227,11 +227,27 @@ def test_a_graph_without_outputs_or_inputs() -> None:
 # Versions and domains.
 
 
-@pytest.mark.parametrize("opset", [1, 6, 24, 99])
+@pytest.mark.parametrize("opset", [1, 6, 27, 99])
 def test_an_opset_outside_those_that_are_read(opset: int) -> None:
     sketch = Sketch(opset=opset, x=("N", 4))
     error = refusal(sketch.model(sketch.add("Relu", "x")), UnsupportedError)
-    assert f"opset {opset}, outside 7 to 23" in error.what
+    assert f"opset {opset}, outside 7 to 26" in error.what
+
+
+@pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.FLOAT8E4M3FN, TensorProto.INT4])
+def test_a_computed_value_of_a_type_that_is_not_known(kind: int) -> None:
+    sketch = Sketch(opset=21, x=("N", 4))
+    cast = sketch.add("Cast", "x", to=kind, name="narrow")
+    error = refusal(sketch.model(sketch.add("Cast", cast, to=TensorProto.FLOAT)), UnsupportedError)
+    assert error.where == "Cast narrow"
+    assert f"is {TensorProto.DataType.Name(kind).lower()}, not float32" in error.what
+
+
+def test_an_op_that_is_too_new() -> None:
+    sketch = Sketch(opset=24, x=("N", 4))
+    error = refusal(sketch.model(sketch.add("Swish", "x", name="new")), UnsupportedError)
+    assert error.where == "Swish new"
+    assert "opset 23 does not have" in error.what
 
 
 def test_a_model_that_does_not_name_its_opset() -> None:
