@@ -19,7 +19,7 @@ from bitsmith.backends.hls4ml.layout import ChannelsLast
 from bitsmith.backends.hls4ml.luts import luts
 from bitsmith.backends.hls4ml.options import options_of
 from bitsmith.backends.hls4ml.project import write_project, write_vectors
-from bitsmith.backends.hls4ml.simulate import simulate
+from bitsmith.backends.hls4ml.simulate import simulate, trace
 from bitsmith.backends.qonnx import FILE
 from bitsmith.execution.batches import vectors
 from bitsmith.execution.interpreter import run
@@ -45,17 +45,19 @@ class Hls4mlBackend(Backend):
     def luts(self, graph: IntegerGraph, target: Target) -> dict[str, float] | None:
         """An estimate, where every product has adders of its own; None where multipliers are used in turn."""
         options = options_of(target)
-        return luts(graph) if (options.strategy, options.reuse_factor) == ("latency", 1) else None
+        unrolled = (options.strategy, options.reuse_factor, options.layers) == ("latency", 1, "")
+        return luts(graph) if unrolled else None
 
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the project, with vectors for its test bench."""
         require_exact(graph)
         options = options_of(target)
-        model = ChannelsLast(graph, depthwise=options.has_depthwise).model()
+        lowering = ChannelsLast(graph, depthwise=options.has_depthwise)
+        model = lowering.model()
         (folder / FILE).write_bytes(model.SerializeToString(deterministic=True))
         project = folder / FOLDER
         project.mkdir()
-        write_project(graph, model, options, project)
+        write_project(graph, model, lowering.owners, options, project)
         inputs = vectors(graph, VECTORS, seed=0)
         write_vectors(
             graph,
@@ -67,3 +69,7 @@ class Hls4mlBackend(Backend):
     def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
         """What the C simulation of the written project makes of a batch of integers."""
         return simulate(graph, folder / FOLDER, inputs)
+
+    def trace(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+        """What the C simulation makes layer by layer, of all operations that hls4ml has a layer for."""
+        return trace(graph, folder / FOLDER, inputs)

@@ -54,6 +54,9 @@ FORBIDDEN: dict[str, tuple[str, str]] = {
 }
 
 
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+"""Ops whose multipliers may be used in turn."""
+
 ELSEWHERE = "Use the target qonnx, or c."
 
 
@@ -114,7 +117,7 @@ STRUCTURE: dict[str, Callable[[Node], str | None]] = {
 
 def refusals(graph: Graph, target: Target) -> list[Refusal]:
     """What in a target or a normalised float graph cannot come out of hls4ml exactly."""
-    found = [*target_refusals(target), *options.refusals(target)]
+    found = [*target_refusals(target), *options.refusals(target, [node.name for node in graph.nodes(*WEIGHTED)])]
     if "channel" in target.granularities or "group" in target.granularities:
         where = f"target {target.name}"
         fix = 'Give granularities = ["tensor"].'

@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import math
+import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ GENERATED = ("hls4ml_config.yml",)
 """Files that hold paths and pickled objects; another in their place says what matters."""
 
 INTERFACE = "interface.json"
-"""Inputs and outputs in the order of the top function's arguments, with names, shapes and types."""
+"""Inputs and outputs in the order of the top function's arguments, with names, shapes and types; and layers."""
 
 SETTLED = frozenset(
     (
@@ -60,16 +62,20 @@ DEFAULTED = "ParametrizedActivation"
 """Layers that get hls4ml's default type, which wraps around silently where it is too narrow."""
 
 
-def write_project(graph: IntegerGraph, model: onnx.ModelProto, options: Options, folder: Path) -> None:
+def write_project(
+    graph: IntegerGraph, model: onnx.ModelProto, owners: Mapping[str, str], options: Options, folder: Path
+) -> None:
     """Convert `model`, the QONNX of `graph` with channels last, and write hls4ml's project into an empty folder.
 
+    owners: the operation that each tensor of the model was written for.
     Raises UnsupportedError where hls4ml stops, or settles on a type that cannot hold what the graph computes.
     """
     with tempfile.TemporaryDirectory() as scratch, _quiet():
-        converted, order = _convert(graph, model, options, Path(scratch) / "project")
+        converted, order, operations = _convert(graph, model, owners, options, Path(scratch) / "project")
         for layer in converted.get_layers():
             if layer.class_name not in SETTLED and layer.class_name != DEFAULTED:
                 raise UnsupportedError(f"hls4ml makes a {layer.class_name} of it", where=f"{graph.name}, {layer.name}")
+        layers = _layers(graph, converted, operations)
         converted.write()
         stamp = str(converted.config.get_config_value("Stamp"))
         for name in GENERATED:
@@ -78,13 +84,16 @@ def write_project(graph: IntegerGraph, model: onnx.ModelProto, options: Options,
         home = str((Path(scratch) / "project").resolve())
     sides = {"inputs": graph.inputs, "outputs": [graph.outputs[index] for index in order]}
     described = {side: [_described(graph, name) for name in names] for side, names in sides.items()}
+    described["layers"] = layers
     (folder / INTERFACE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     _replace(folder, home, ".")
     _replace(folder, stamp, hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[: len(stamp)])
 
 
-def _convert(graph: IntegerGraph, model: onnx.ModelProto, options: Options, folder: Path) -> tuple[Any, list[int]]:
-    """hls4ml's model, and which of the graph's outputs each of its own is."""
+def _convert(
+    graph: IntegerGraph, model: onnx.ModelProto, owners: Mapping[str, str], options: Options, folder: Path
+) -> tuple[Any, list[int], dict[str, str]]:
+    """hls4ml's model, which of the graph's outputs each of its own is, and the operation of each of its nodes."""
     try:
         import hls4ml
         from qonnx.core.modelwrapper import ModelWrapper
@@ -94,13 +103,15 @@ def _convert(graph: IntegerGraph, model: onnx.ModelProto, options: Options, fold
             f"hls4ml is not installed ({fault})", where="backend hls4ml", fix=f"Run: {INSTALL}"
         ) from fault
     try:
-        wrapper = cleanup_model(ModelWrapper(model))
+        wrapper = cleanup_model(ModelWrapper(_labelled(model, owners)))
+        operations = {node.name: node.doc_string for node in wrapper.graph.node if node.doc_string}
         config = hls4ml.utils.config.config_from_onnx_model(
             wrapper, granularity="name", backend=options.tool, default_precision=default_type(graph)
         )
         config["Model"] |= {"ReuseFactor": options.reuse_factor, "Strategy": options.strategy.capitalize()}
-        for layer in config["LayerName"].values():
-            layer |= {"ReuseFactor": options.reuse_factor, "Strategy": options.strategy.capitalize()}
+        for name, layer in config["LayerName"].items():
+            own = options.of_layer(operations.get(_node(name), ""))
+            layer |= {"ReuseFactor": own.reuse_factor, "Strategy": own.strategy.capitalize()}
         for given, name in zip(wrapper.graph.input, graph.inputs, strict=True):
             config["LayerName"][given.name]["Precision"] = {"result": fixed(graph.values[name].format)}
         part = {"part": options.part} if options.part else {}
@@ -118,13 +129,48 @@ def _convert(graph: IntegerGraph, model: onnx.ModelProto, options: Options, fold
             hls_config=config,
             **part,
         )
-        return converted, order
+        return converted, order, operations
     except Exception as fault:
         raise UnsupportedError(
             f"hls4ml cannot convert it ({type(fault).__name__}: {fault})",
             where=graph.name,
             fix="Use the target qonnx, or report this model.",
         ) from fault
+
+
+def _labelled(model: onnx.ModelProto, owners: Mapping[str, str]) -> onnx.ModelProto:
+    """The model with each node's operation in its doc string: qonnx gives nodes and tensors names of its own."""
+    labelled = onnx.ModelProto()
+    labelled.CopyFrom(model)
+    for node in labelled.graph.node:
+        node.doc_string = owners.get(node.output[0], "")
+    return labelled
+
+
+def _node(layer: str) -> str:
+    """The node that a layer was made of: hls4ml puts its own kind in front of the name."""
+    found = re.search(r"[A-Za-z]+_\d+$", layer)
+    return found[0] if found else layer
+
+
+def _layers(graph: IntegerGraph, converted: Any, operations: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The last layer of each operation, where its values are the operation's: its name, its variable, type and size."""
+    last = {operations.get(_node(layer.name), ""): layer for layer in converted.get_layers()}
+    found = []
+    for operation in graph:
+        layer = last.get(operation.name)
+        if layer is None or not layer.get_attr("function_cpp", None):
+            continue
+        made, value = layer.get_output_variable(), graph.result(operation)
+        if math.prod(made.shape) == math.prod(value.shape):
+            described = {
+                "layer": layer.name,
+                "variable": made.name,
+                "type": made.type.name,
+                "size": math.prod(made.shape),
+            }
+            found.append({"operation": operation.name, **described})
+    return found
 
 
 def fixed(kind: Format) -> str:
@@ -176,6 +222,7 @@ def _replace(folder: Path, drawn: str, settled: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """hls4ml tells of every layer on standard output."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """hls4ml tells of every layer on standard output, and warns of what it does to its own layers."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield

@@ -69,6 +69,8 @@ class Lowering:
         self.graph = graph
         self.bounds = bounds(graph)
         self.writer = Writer([*graph.values, *(f"{name}_input" for name in graph.inputs)])
+        self.owners: dict[str, str] = {}
+        """The operation that each tensor was written for, by the tensor's name."""
 
     def model(self) -> onnx.ModelProto:
         graph, writer = self.graph, self.writer
@@ -87,6 +89,7 @@ class Lowering:
             shape = (1, *self.placed(graph.result(operation).shape))
             for node in writer.nodes:
                 writer.shapes.setdefault(node.output[0], shape)
+                self.owners.setdefault(node.output[0], operation.name)
         return writer.model(
             graph.name,
             [(renamed[name], self.placed(graph.values[name].shape)) for name in graph.inputs],
