@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -46,6 +46,19 @@ class Footprint:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """How one part of an artifact is done. where: the operations. what: was taken. why: it, and not another."""
+
+    where: str
+    what: str
+    why: str
+
+    def to_json(self) -> dict[str, str]:
+        """As the manifest holds it."""
+        return {"where": self.where, "what": self.what, "why": self.why}
+
+
+@dataclass(frozen=True)
 class Trial:
     """An artifact tried on the machine that it was compiled for: what was found, or why it could not be tried.
 
@@ -66,6 +79,9 @@ class Backend(ABC):
     exact: ClassVar[bool] = True
     """Whether the artifact must equal the integer graph in every element."""
 
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Of `Target.options`, those that it knows."""
+
     def refusals(self, graph: Graph, target: Target) -> list[Refusal]:
         """What in a normalised float graph this backend cannot do. Asked before any work is done."""
         return []
@@ -83,6 +99,10 @@ class Backend(ABC):
         An estimate before place and route: the backend says of what.
         """
         return None
+
+    def choices(self, graph: IntegerGraph, target: Target) -> Sequence[Chosen]:
+        """Of what it could have done in several ways, what was taken and why, in the order of the artifact."""
+        return []
 
     def measure(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
         """Cycles of a multiply-accumulate by pair of widths, such as "4x8", as `Target.cycles` has them.
@@ -109,7 +129,7 @@ class Backend(ABC):
         return None
 
     def trace(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]] | None:
-        """What every operation makes in the artifact, as integers by value; None where that cannot be seen.
+        """What operations make in the artifact, as integers by value, all that can be seen; None where nothing can.
 
         Asked to find the first layer that differs.
         """

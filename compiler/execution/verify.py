@@ -132,7 +132,7 @@ class Form:
     """One executable form of a graph.
 
     execute: runs it on a batch and gives its outputs, by name.
-    trace:   runs it and gives the result of every operation, or None where it cannot; asked at a difference.
+    trace:   runs it and gives the results of operations, all that it can show, or None; asked at a difference.
     """
 
     subject: str
@@ -163,7 +163,8 @@ def _with_batch(
     layers = found.layers
     if form.trace is not None and not layers and any(one.differing for one in differences):
         traced = form.trace(batch)
-        layers = () if traced is None else compare(_results(graph, batch), traced)
+        results = _results(graph, batch)
+        layers = () if traced is None else compare({name: results[name] for name in results if name in traced}, traced)
     summed = tuple(a + b for a, b in zip(found.tensors, differences, strict=True)) if found.samples else differences
     return Verification(found.subject, found.samples + len(batch[graph.inputs[0]]), summed, layers)
 
