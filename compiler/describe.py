@@ -66,6 +66,7 @@ def describe(
         "macs": macs_in_all(graph),
         "costs": costs_of_integers(graph, module.target, backend_of(module.target)),
         "budgets": dict(limits),
+        "choices": [one.to_json() for one in backend_of(module.target).choices(graph, module.target)],
         "allocation": None if module.allocation is None else module.allocation.to_json(),
         "program": None if module.solution is None else module.solution.to_json(),
         "sensitivity": None if module.sensitivity is None else module.sensitivity.to_json(),

@@ -84,7 +84,7 @@ def compile(
     BitsmithError for anything wrong with what it was given.
     """
     recipe = recipe or Recipe()
-    chosen = target if isinstance(target, Target) else load_target(target)
+    chosen = recipe.applied(target if isinstance(target, Target) else load_target(target))
     is_adopted = is_quantized(model)
     pipeline = recipe.adopting() if is_adopted else recipe.passes(chosen)
     if verify_each and is_adopted:

@@ -12,11 +12,15 @@ from bitsmith.data_free import without_data
 from bitsmith.errors import PipelineError
 from bitsmith.ir.allocation import Allocation
 from bitsmith.ir.sensitivity import Sensitivity
+from bitsmith.legality import backend_of
 from bitsmith.manager import Pipeline
 from bitsmith.pipelines import ADOPT, Choice, Mixed, default, rest
 from bitsmith.recipe_file import LIKE_INTEGERS, MIXED, READERS, WEIGHTS
 from bitsmith.tables import read_table
 from bitsmith.target import Target
+
+KERNELS = "kernels"
+"""The option of a target that names kernels, where its backend knows it."""
 
 FUSED = {"Clip", "Relu"}
 """What `integerize` lets ride in a requantize step."""
@@ -40,6 +44,7 @@ class Recipe:
     observer:     how activation ranges are chosen: auto, min-max, percentile, mse or kl.
     data_free:    whether to make calibration inputs from what the model's batch normalisations remember.
     seed:         of everything that draws random numbers.
+    kernels:      families of kernels that come first, and `NAME=FAMILY` for one operation; added to the target's own.
     input_ranges: by input name, its lowest and highest value, for compiles without data.
     input_shapes: by input name, the shape with its batch dimension; for models that leave dimensions open.
     """
@@ -59,6 +64,7 @@ class Recipe:
     sensitivity: Sensitivity | None = None
     data_free: bool | None = None
     seed: int | None = None
+    kernels: tuple[str, ...] | None = None
     input_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -125,6 +131,19 @@ class Recipe:
         """What the result must keep to: the budgets and, where bits are chosen, what the target has."""
         has = {FLASH: target.flash, RAM: target.ram} if self.is_mixed else {}
         return {**{name: float(size) for name, size in has.items() if size is not None}, **self.budgets}
+
+    def applied(self, target: Target) -> Target:
+        """The target with the RAM and the kernels that this recipe gives it; PipelineError where it takes none."""
+        if RAM in self.budgets:
+            target = replace(target, ram=int(self.budgets[RAM]))
+        if not self.kernels:
+            return target
+        if KERNELS not in backend_of(target).options:
+            raise PipelineError(
+                f"the backend {target.backend} has no kernels to choose from", where=f"target {target.name}"
+            )
+        asked = ", ".join([*filter(None, [str(target.options.get(KERNELS, ""))]), *self.kernels])
+        return replace(target, options={**target.options, KERNELS: asked})
 
     def _refuse_aimless_mixing(self, target: Target) -> None:
         """Refuse mixed bits that nothing bounds, and bounds of mixed bits where there are none."""

@@ -10,7 +10,7 @@ from bitsmith.allocation.budgets import limit
 from bitsmith.allocation.files import read_allocation, read_sensitivity
 from bitsmith.observers import AUTO, OBSERVERS
 from bitsmith.pipelines import EFFORTS
-from bitsmith.tables import Reader, boolean, integer, one_of, shown, text
+from bitsmith.tables import Reader, boolean, integer, one_of, several, shown, text
 
 WEIGHTS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
@@ -113,6 +113,7 @@ READERS: dict[str, Reader] = {
     "allocation": lambda value: read_allocation(text(value)),
     "sensitivity": lambda value: read_sensitivity(text(value)),
     "data_free": boolean,
+    "kernels": several(text),
     "seed": integer(0, 2**32 - 1),
     "input_ranges": _ranges,
     "input_shapes": _shapes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +27,7 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "work", f"{thousands(manifest['macs'])} multiply-accumulates a sample, {_widest(manifest)}"
     if manifest["artifact"]:
         yield "artifact", ", ".join(f"{name}: {thousands(count)}" for name, count in manifest["artifact"].items())
+    yield from _choices(manifest)
     yield from _budgets(manifest)
     yield from _bits(manifest)
     distance = manifest["distance"]
@@ -62,6 +64,14 @@ def _adopted(found: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
 
 RUNS = 12
 """Runs of layers with the same bits that are listed."""
+
+
+def _choices(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """How often each way of doing something was taken."""
+    counts = Counter(one["what"].split(", ")[0] for one in manifest.get("choices", ()))
+    if counts:
+        taken = ", ".join(f"{what} ({count})" if count > 1 else what for what, count in counts.items())
+        yield "taken", f"{taken}; why, in report.html"
 
 
 def _budgets(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -13,9 +13,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.backend import Arrays, Backend, Footprint, Refusal, Trial
+from bitsmith.backend import Arrays, Backend, Chosen, Footprint, Refusal, Trial
 from bitsmith.backends.c.capabilities import refusals
+from bitsmith.backends.c.choices import choices
 from bitsmith.backends.c.emit import project, sources
+from bitsmith.backends.c.kernels.preferences import OPTION
 from bitsmith.backends.c.machines import costs, machine_for, missing, packages, run_texts
 from bitsmith.backends.c.program import Program, build
 from bitsmith.backends.c.verify import run_sources, trace
@@ -38,6 +40,7 @@ class CBackend(Backend):
     """Writes a folder of C99 that a firmware project takes in as it is."""
 
     name: ClassVar[str] = "c"
+    options: ClassVar[frozenset[str]] = frozenset((OPTION,))
 
     def refusals(self, graph: Graph, target: Target) -> list[Refusal]:
         """What in the target no kernel knows."""
@@ -52,6 +55,10 @@ class CBackend(Backend):
             program.memory.total,
             {name: program.memory.needed[position] for position, name in enumerate(names)},
         )
+
+    def choices(self, graph: IntegerGraph, target: Target) -> list[Chosen]:
+        """The arena, and the kernel of every step."""
+        return choices(build(graph, target))
 
     def measure(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
         """Cycles by widths, of convolutions run on an emulated machine with the target's core."""

@@ -11,14 +11,17 @@ import numpy.typing as npt
 from bitsmith.backends.c.arena import Arena
 from bitsmith.backends.c.economy import within
 from bitsmith.backends.c.kernels import Site, candidates
+from bitsmith.backends.c.kernels.preferences import Preferences
 from bitsmith.backends.c.layout import Tensor, last_first, lay_out
 from bitsmith.backends.c.memory import MemoryPlan
 from bitsmith.backends.c.movement import is_identity
 from bitsmith.backends.c.names import identifiers
 from bitsmith.backends.c.stage import Stage, Step
+from bitsmith.errors import UnsupportedError
 from bitsmith.figures import macs
 from bitsmith.ir.bounds import Bounds, bounds
 from bitsmith.ir.integer import IntegerGraph, Operation
+from bitsmith.registry import suggest
 from bitsmith.target import Target
 
 
@@ -71,6 +74,7 @@ def build(graph: IntegerGraph, target: Target) -> Program:
 
     Kernels are the fastest, unless the target's RAM is less than they need.
     """
+    _refuse_unknown(graph, target)
     laid, tensors = lay_out(graph)
     homes = _homes(laid, tensors)
     limits = bounds(laid)
@@ -89,6 +93,18 @@ def build(graph: IntegerGraph, target: Target) -> Program:
         memory = arena.plan(stages)
     makers = {operation.output: functions[operation.name] for operation in laid}
     return Program(laid, target, tensors, stages, makers, homes, memory)
+
+
+def _refuse_unknown(graph: IntegerGraph, target: Target) -> None:
+    """Refuse a kernel that is asked for an operation which is not there."""
+    names = [operation.name for operation in graph]
+    for name, family in Preferences.of(target).by_operation:
+        if name not in names:
+            raise UnsupportedError(
+                f"no operation {name} is there for the kernel {family}",
+                where=f"target {target.name}",
+                fix=suggest(name, names),
+            )
 
 
 def _step(site: Site) -> Step:

@@ -83,6 +83,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="channel|tensor|group=N",
         help="of weight scales, or of multipliers for every N inputs beside them; default: the target's first",
     )
+    choices.add_argument(
+        "--kernel",
+        action="append",
+        default=None,
+        metavar="NAME=FAMILY",
+        help="the kernel of an operation of the integer graph, or a family that comes first wherever it can serve; may "
+        "be given again",
+    )
     choices.add_argument("--scales", type=scales, metavar="free|power-of-two", help="default: the target's")
     choices.add_argument(
         "--symmetric-activations", action="store_true", default=None, help="give activations zero point 0"
@@ -164,6 +172,7 @@ def run(options: argparse.Namespace) -> int:
         allocation=options.allocation,
         sensitivity=options.sensitivity,
         seed=options.seed,
+        kernels=None if options.kernel is None else tuple(options.kernel),
         data_free=options.data_free,
         input_ranges=dict(options.input_range),
         input_shapes=shapes_given(options),

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bitsmith.backends.c import build
+from bitsmith.backends.c import CBackend, build
 from bitsmith.backends.c.capabilities import refusals
 from bitsmith.backends.c.kernels import FAMILIES
-from bitsmith.errors import UnsupportedError
+from bitsmith.errors import PipelineError, UnsupportedError
+from bitsmith.recipe import Recipe
 from bitsmith.target import Target, load_target
 from tests.backends.c.agreement import HOST, assert_equal
 from tests.backends.onnxruntime.graphs import conv
@@ -65,3 +66,42 @@ def test_our_own_targets_are_fine(name: str) -> None:
 def test_families_have_names_of_their_own() -> None:
     names = [one.name for one in FAMILIES]
     assert len(set(names)) == len(names)
+
+
+def test_an_operation_that_is_not_there_gets_no_kernel() -> None:
+    with pytest.raises(UnsupportedError, match=r"no operation cony is there for the kernel conv.*Did you mean conv"):
+        build(GRAPH, replace(HOST, options={"kernels": "cony=conv"}))
+
+
+def test_what_was_taken_is_told_and_why() -> None:
+    told = {one.where: (one.what, one.why) for one in CBackend().choices(GRAPH, HOST)}
+    memory = build(GRAPH, HOST).memory
+    assert told["the arena"] == (f"arena of {memory.total:,} bytes", "the least that there is")
+    assert told["conv"][0].startswith("conv, 8-bit weights")
+    assert told["conv"][1] == "not depthwise, for its outputs read several channels"
+    asked = replace(HOST, options={"kernels": "conv=grouped conv"})
+    assert ("grouped conv", "asked for") in [
+        (one.what.split(",")[0], one.why.split(";")[0]) for one in CBackend().choices(GRAPH, asked)
+    ]
+
+
+def test_a_family_of_the_machine_that_cannot_serve_is_told() -> None:
+    odd = conv((5, 4), out_channels=5, channels=8)
+    told = {one.where: one.why for one in CBackend().choices(odd, load_target("cortex-m4"))}
+    assert "not dsp conv, for " in told["conv"]
+
+
+def test_less_memory_is_a_reason() -> None:
+    whole = build(GRAPH, WITHOUT).memory.total
+    told = CBackend().choices(GRAPH, replace(WITHOUT, ram=whole - 1))
+    assert any("bytes of scratch, where tables would take" in one.why for one in told)
+
+
+def test_a_recipe_names_kernels_and_memory() -> None:
+    applied = Recipe(kernels=("conv=linear", "depthwise"), budgets={"ram": 4096.0}).applied(
+        replace(HOST, options={"kernels": "grouped conv"})
+    )
+    assert applied.options == {"kernels": "grouped conv, conv=linear, depthwise"}
+    assert applied.ram == 4096
+    with pytest.raises(PipelineError, match="no kernels to choose from"):
+        Recipe(kernels=("conv",)).applied(load_target("onnxruntime"))
