@@ -13,31 +13,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from bitsmith.allocation.core import Answer, Integers, Reals, minimise
 from bitsmith.allocation.problem import Cost, Problem, Row, Solution, within
-from bitsmith.allocation.silence import silent_stdout
 from bitsmith.errors import InternalError
-
-if TYPE_CHECKING:
-    from scipy.optimize import LinearConstraint
 
 SECONDS = 30.0
 """After which the best allocation so far is taken."""
-
-GAP = 1e-6
-"""Relative, between the best allocation and what could at most be better, at which it counts as optimal."""
 
 SPREAD = 1e4
 """What the objective is scaled to, from its best to its worst: HiGHS stops at an absolute gap of 1e-6."""
 
 TIGHTEN = 4
 """Times that a limit is tightened where HiGHS' tolerance let it be exceeded."""
-
-Reals = npt.NDArray[np.float64]
 
 Key = tuple[str, int] | tuple[str, int, str, int] | None
 """What a column stands for: a choice, a product of two choices, or, as None, the peak that is minimised."""
@@ -91,15 +81,6 @@ def solve(problem: Problem, seconds: float = SECONDS) -> Solution | None:
     raise InternalError(f"the solver exceeds {', '.join(over)} time and again")
 
 
-@dataclass(frozen=True, eq=False)
-class _Answer:
-    """x: of all columns. proven: whether it is optimal to within the gap."""
-
-    x: Reals
-    proven: bool
-    gap: float
-
-
 class _Program:
     """The variables, rows and bounds of a problem's program."""
 
@@ -120,34 +101,13 @@ class _Program:
                 self._limit(self._linear(row), limit)
         self._objective = self._minimised(problem.costs[problem.minimise])
 
-    def run(self, seconds: float) -> _Answer | None:
-        """Ask HiGHS; None where there is no solution."""
+    def run(self, seconds: float) -> Answer | None:
+        """Solve it; None where there is no solution."""
         if self._impossible:
             return None
         if not self._columns:
-            return _Answer(np.zeros(0), proven=True, gap=0.0)
-        # scipy takes a second to import, and this module is imported to list passes.
-        from scipy.optimize import Bounds, milp
-
-        cost = np.zeros(len(self._columns))
-        for column, coefficient in self._objective.items():
-            cost[column] = coefficient
-        binary = np.array([key is not None for key in self._columns])
-        upper = np.array([np.inf if key is None else 1.0 for key in self._columns])
-        lowest = np.where(upper == np.inf, -np.inf, 0.0)
-        with silent_stdout():
-            result = milp(
-                cost,
-                integrality=binary,
-                bounds=Bounds(lowest, upper),
-                constraints=self._matrix(),
-                options={"time_limit": seconds, "mip_rel_gap": GAP},
-            )
-        if result.x is None:
-            if result.status != 2:
-                raise InternalError(f"HiGHS found no allocation: {result.message}")
-            return None
-        return _Answer(result.x, result.status == 0, float(result.mip_gap or 0.0))
+            return Answer(np.zeros(0), proven=True, gap=0.0)
+        return minimise(self._integers(), seconds)
 
     def bits(self, x: Reals) -> dict[str, int]:
         """The width of each group by the values of all variables."""
@@ -229,16 +189,23 @@ class _Program:
                     self._add(linear, other, more, 1.0)
                 self._limit(linear, 1.0)
 
-    def _matrix(self) -> LinearConstraint:
-        """All rows."""
-        from scipy.optimize import LinearConstraint
+    def _integers(self) -> Integers:
+        """The program as arrays."""
         from scipy.sparse import csr_array
 
+        cost = np.zeros(len(self._columns))
+        for column, coefficient in self._objective.items():
+            cost[column] = coefficient
         places = [(row, column) for row, (terms, _, _) in enumerate(self._rows) for column in terms]
         values = np.array([value for terms, _, _ in self._rows for value in terms.values()], dtype=np.float64)
         rows, columns = np.array(places, dtype=np.int64).reshape(-1, 2).T
-        matrix = csr_array((values, (rows, columns)), shape=(len(self._rows), len(self._columns)))
-        return LinearConstraint(matrix, [low for _, low, _ in self._rows], [high for _, _, high in self._rows])
+        return Integers(
+            cost,
+            csr_array((values, (rows, columns)), shape=(len(self._rows), len(self._columns))),
+            np.array([low for _, low, _ in self._rows]),
+            np.array([high for _, _, high in self._rows]),
+            np.array([key is not None for key in self._columns]),
+        )
 
 
 def _sum(keys: Iterable[Key]) -> dict[Key, float]:
