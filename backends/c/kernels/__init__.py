@@ -8,7 +8,15 @@ from bitsmith.backends.c.kernels.attention import PortableMatMul, PortableSoftma
 from bitsmith.backends.c.kernels.avx2 import Avx2Tables, Avx2Words
 from bitsmith.backends.c.kernels.binary import PortableBinary
 from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, PortableGroupedConv
-from bitsmith.backends.c.kernels.dsp import DspAdd, DspAverage, DspConv, DspDepthwise, DspLinear, DspNarrowConv
+from bitsmith.backends.c.kernels.dsp import (
+    DspAdd,
+    DspAverage,
+    DspConv,
+    DspDepthwise,
+    DspLinear,
+    DspNarrowConv,
+    DspNarrowLinear,
+)
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.linear import PortableLinear
 from bitsmith.backends.c.kernels.moves import PortableMove
@@ -30,6 +38,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     DspConv(),
     DspNarrowConv(),
     DspLinear(),
+    DspNarrowLinear(),
     DspAdd(),
     DspAverage(),
     Avx2Tables(),

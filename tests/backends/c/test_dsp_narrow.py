@@ -9,15 +9,30 @@ import pytest
 
 from bitsmith.backends.c import build
 from bitsmith.backends.c.kernels.dsp.narrow import PLACES, narrow_stream
+from bitsmith.backends.c.kernels.dsp.narrow_linear import UNITS, linear_stream
 from bitsmith.backends.c.kernels.dsp.packed import Settled
 from bitsmith.backends.c.machines import run_program
 from bitsmith.execution.batches import vectors
+from bitsmith.ir.integer import IntegerGraph, Linear
 from tests.backends.c.agreement import HOST, assert_equal
 from tests.backends.c.needs import machine_of
 from tests.backends.c.test_helium import side_by_side, strided
-from tests.backends.onnxruntime.graphs import conv
+from tests.backends.onnxruntime.graphs import conv, linear, one
 
 FAMILY = "dsp narrow conv"
+
+
+def narrowed(graph: IntegerGraph, lowest: int, span: int) -> IntegerGraph:
+    """A graph of one Linear with so many neighbouring integers for weights."""
+    (operation,) = graph.operations
+    assert isinstance(operation, Linear)
+    weight = np.random.default_rng(span).integers(lowest, lowest + span, operation.weight.shape)
+    rule = operation.requantize
+    louder = replace(rule, shift=rule.shift - 3)
+    narrow = replace(operation, weight=weight, requantize=louder)
+    return one(narrow, {"x": graph.values["x"].shape}, {name: value.format for name, value in graph.values.items()})
+
+
 CASES = side_by_side(
     [
         graph
@@ -64,6 +79,47 @@ def test_words_hold_weights_above_the_lowest_where_instructions_take_them(bits: 
     for row, word, lowest in zip(rows, stream[4:6], (-3, -2), strict=True):
         held = [(word >> bits * place & (1 << bits) - 1) + lowest for place in range(group)]
         assert held == row[list(PLACES[bits])].tolist()
+
+
+LINEAR = side_by_side(
+    [
+        narrowed(linear((inputs,), outputs, seed=inputs), lowest, span)
+        for inputs, outputs in ((3, 1), (8, 4), (16, 5), (37, 3), (64, 8), (131, 6))
+        for lowest, span in ((-8, 16), (-7, 15), (-2, 4), (-1, 3))
+    ]
+)
+
+
+def test_linear_in_plain_c() -> None:
+    program = assert_equal(LINEAR, target=replace(HOST, features=("multiply", "long-multiply", "dsp")))
+    assert {step.kernel.family for step in program.steps} == {"dsp narrow linear"}
+
+
+def test_linear_in_assembly() -> None:
+    target, machine = machine_of("cortex-m4")
+    program = build(LINEAR, target)
+    assert {step.kernel.family for step in program.steps} == {"dsp narrow linear"}
+    outcome = run_program(machine, program, vectors(LINEAR, 4, seed=5))
+    assert outcome.passed, outcome.meaning
+
+
+@pytest.mark.parametrize("bits", [4, 2])
+def test_words_of_linear_weights_have_a_sign_by_half(bits: int) -> None:
+    group, unit = 32 // bits, UNITS[bits]
+    random = np.random.default_rng(bits)
+    rows = random.integers(-1, -1 + (1 << bits), (4, group))
+    rows[:, 0] = -1
+    settled = Settled(rows, np.zeros(4, np.int64), np.ones(4, np.int64))
+    stream = linear_stream(settled, bits).astype(np.int64).reshape(4, 4)
+    lowest, start, words, _ = stream
+    for row, word in zip(rows, words.tolist(), strict=True):
+        held = [(word >> bits * place & (1 << bits) - 1) - 1 for place in range(group)]
+        held[group // 2 - 1] = (held[group // 2 - 1] + 1 ^ 1 << (bits - 1)) - 1
+        held[-1] = (held[-1] + 1 ^ 1 << (bits - 1)) - 1
+        assert held == row[list(PLACES[bits])].tolist()
+    signed = (rows + 1)[:, list(PLACES[bits])].reshape(4, 2, -1)[..., -1] - (1 << (bits - 1))
+    np.testing.assert_array_equal(start, (127 * signed.sum(axis=1) << unit) % (1 << 32))
+    np.testing.assert_array_equal(lowest, np.full(4, (1 << 32) - (1 << unit)))
 
 
 DEPTHWISE = side_by_side(

@@ -8,5 +8,6 @@ from bitsmith.backends.c.kernels.dsp.conv import DspConv
 from bitsmith.backends.c.kernels.dsp.depthwise import DspDepthwise
 from bitsmith.backends.c.kernels.dsp.linear import DspLinear
 from bitsmith.backends.c.kernels.dsp.narrow import DspNarrowConv
+from bitsmith.backends.c.kernels.dsp.narrow_linear import DspNarrowLinear
 
-__all__ = ["DspAdd", "DspAverage", "DspConv", "DspDepthwise", "DspLinear", "DspNarrowConv"]
+__all__ = ["DspAdd", "DspAverage", "DspConv", "DspDepthwise", "DspLinear", "DspNarrowConv", "DspNarrowLinear"]

@@ -133,8 +133,8 @@ def span_bits(rows: IntegerArray) -> int | None:
 def narrow_stream(settled: Settled, bits: int) -> npt.NDArray[np.uint32]:
     """What the products of two outputs read, the last outputs first: lowest weights, starts, words, multipliers.
 
-    A row that fills no whole words begins within its first. Four inputs without the four that would be expanded with them
-    come before all others.
+    A row that fills no whole words begins within its first. Four inputs without the four that would be expanded with
+    them come before all others.
     """
     outputs, length = settled.rows.shape
     half = 16 // bits
