@@ -279,7 +279,7 @@ HINTS: dict[str, str] = {
     "Gather": "Use Slice, or Split.",
     "Dropout": "Export the model for inference: model.eval().",
     "Einsum": "Use MatMul by a stored matrix.",
-    "GlobalMaxPool": "Use MaxPool with a window of the whole space.",
+    "ReduceMax": "Take the maximum over all spatial axes, or use MaxPool.",
     "Identity": "Take the output out of the model: it is another value under a second name.",
     "InstanceNormalization": "Use BatchNormalization, which folds away.",
     "LayerNormalization": "Use BatchNormalization, which folds away.",

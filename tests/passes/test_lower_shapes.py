@@ -1,4 +1,4 @@
-"""lower-reshapes, lower-means and the canonicalize-* passes: one form each, and the same numbers."""
+"""lower-reshapes, lower-reductions and the canonicalize-* passes: one form each, and the same numbers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_reshape_of_shape_arithmetic_is_left_alone() -> None:
     assert "is not the batch" in reason(changes)
 
 
-# lower-means
+# lower-reductions
 
 
 @pytest.mark.parametrize("opset", [13, 18])
@@ -86,17 +86,19 @@ def test_a_reshape_of_shape_arithmetic_is_left_alone() -> None:
         ((4, 3), [1], "GlobalAveragePool"),
     ],
 )
-def test_means_over_space_become_pools(
-    opset: int, keepdims: int, shape: tuple[int, ...], axes: list[int], op: str
+@pytest.mark.parametrize("reduction", ["ReduceMean", "ReduceMax"])
+def test_reductions_over_space_become_pools(
+    reduction: str, opset: int, keepdims: int, shape: tuple[int, ...], axes: list[int], op: str
 ) -> None:
+    op = op if reduction == "ReduceMean" else "MaxPool"
     sketch = Sketch(opset=opset, x=("N", *shape))
     y = (
-        sketch.add("ReduceMean", "x", np.array(axes), keepdims=keepdims)
+        sketch.add(reduction, "x", np.array(axes), keepdims=keepdims)
         if opset >= 18
-        else sketch.add("ReduceMean", "x", axes=axes, keepdims=keepdims)
+        else sketch.add(reduction, "x", axes=axes, keepdims=keepdims)
     )
     model = sketch.model(y)
-    graph, _ = apply("lower-means", model)
+    graph, _ = apply("lower-reductions", model)
     assert op in ops(graph)
     assert set(ops(graph)) <= {op, "Reshape", "Transpose"}
     assert ("Transpose" in ops(graph)) == (1 in [axis % (len(shape) + 1) for axis in axes])
@@ -106,28 +108,37 @@ def test_means_over_space_become_pools(
 @pytest.mark.parametrize(
     ("shape", "axes", "why"),
     [
-        ((3, 4, 5), [1], "averages over axes [1], not over space alone"),
-        ((3, 4, 5), [1, 2, 3], "not over space alone"),
-        ((3, 4), [1, 2], "not over space alone"),
-        ((3, 4, 5), [0, 2], "not over space alone"),
+        ((3, 4, 5), [1], "reduces axes [1], not space alone"),
+        ((3, 4, 5), [1, 2, 3], "not space alone"),
+        ((3, 4), [1, 2], "not space alone"),
+        ((3, 4, 5), [0, 2], "not space alone"),
         ((3, 2, 4, 5), [2, 3, 4], "has rank 5"),
         ((3,), [1], "has rank 2"),
     ],
 )
 def test_other_means_are_refused(shape: tuple[int, ...], axes: list[int], why: str) -> None:
     sketch = Sketch(opset=18, x=("N", *shape))
-    graph, changes = apply("lower-means", sketch.model(sketch.add("ReduceMean", "x", np.array(axes))))
+    graph, changes = apply("lower-reductions", sketch.model(sketch.add("ReduceMean", "x", np.array(axes))))
     assert why in reason(changes)
     assert ops(graph) == ["ReduceMean"]
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5)])
+def test_a_global_maximum_is_a_pool_of_one_window(shape: tuple[int, ...]) -> None:
+    sketch = Sketch(x=("N", *shape))
+    model = sketch.model(sketch.add("Flatten", sketch.add("GlobalMaxPool", "x")))
+    graph, _ = apply("lower-reductions", model)
+    assert ops(graph) == ["MaxPool", "Flatten"]
+    assert_same(model, graph)
+
+
 def test_a_mean_over_everything_and_of_constants_is_refused() -> None:
     sketch = Sketch(opset=18, x=("N", 3, 4))
-    _, changes = apply("lower-means", sketch.model(sketch.add("ReduceMean", "x")))
+    _, changes = apply("lower-reductions", sketch.model(sketch.add("ReduceMean", "x")))
     assert "the batch with them" in reason(changes)
     sketch = Sketch(opset=18, x=("N", 3, 4))
     mean = sketch.add("ReduceMean", normal(1, 3, 4), np.array([2]))
-    _, changes = apply("lower-means", sketch.model(sketch.add("Add", "x", mean)))
+    _, changes = apply("lower-reductions", sketch.model(sketch.add("Add", "x", mean)))
     assert "is constant" in reason(changes)
 
 
@@ -320,6 +331,6 @@ def test_a_channels_last_mean_after_a_channels_first_convolution_needs_no_transp
     sketch = Sketch(x=("N", 2, 4, 4))
     y = sketch.add("Transpose", sketch.add("Conv", "x", normal(3, 2, 1, 1)), perm=[0, 2, 3, 1])
     model = sketch.model(sketch.add("ReduceMean", y, axes=[1, 2], keepdims=0))
-    graph, _ = apply("lower-means,remove-no-ops", model)
+    graph, _ = apply("lower-reductions,remove-no-ops", model)
     assert ops(graph) == ["Conv", "GlobalAveragePool", "Reshape"]
     assert_same(model, graph)

@@ -59,7 +59,7 @@ REFUSED = {
     "elu": behind_conv("Elu"),
     "erf": behind_conv("Erf"),
     "gelu": behind_conv("Gelu"),
-    "global max pool": behind_conv("GlobalMaxPool"),
+    "lp pool": behind_conv("GlobalLpPool"),
     "hard sigmoid": behind_conv("HardSigmoid"),
     "hard swish": behind_conv("HardSwish"),
     "layer normalization": behind_conv("LayerNormalization", normal(4), normal(4), axis=-1),
