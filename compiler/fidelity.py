@@ -19,7 +19,7 @@ from bitsmith.execution.sums import accumulate
 from bitsmith.execution.threads import one_blas_thread
 from bitsmith.importing.quantized.executable import executable
 from bitsmith.ir.bounds import bounds
-from bitsmith.ir.formats import Format, IntegerArray
+from bitsmith.ir.formats import Format, IntegerArray, IntegerType
 from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Requantize, Softmax, Table
 from bitsmith.ir.quantizers import Adopted, Quantizer, Quantizers
 
@@ -114,18 +114,19 @@ def compare(
     accumulators = bounds(graph).accumulators
     for batch in _in_batches(reals, file.batch or batch_size(graph)):
         held = file.integers(batch)
-        known: dict[str, IntegerArray] = {**graph.constants, **{name: held[name] for name in graph.inputs}}
+        known = {name: _certain(array) for name, array in graph.constants.items()}
+        known |= {name: _certain(held[name]) for name in graph.inputs}
         for name, array in run(graph, {name: held[name] for name in graph.inputs}).items():
             if name in held:
                 outputs[name].add(_steps(array, held[name]))
         for operation in graph:
-            made, explained = _alone(
-                operation, [known[name] for name in operation.inputs], graph, accumulators.get(operation.name), adopted
-            )
-            known[operation.output] = held.get(operation.output, made)
-            if operation.output in held:
-                steps = _steps(made, held[operation.output])
-                operations.setdefault(operation.output, Tally()).add(steps, explained & (steps <= 1))
+            operands = [known[name] for name in operation.inputs]
+            made = _alone(operation, operands, graph, accumulators.get(operation.name), adopted)
+            wanted = held.get(operation.output)
+            known[operation.output] = made if wanted is None else _certain(wanted)
+            if wanted is not None:
+                explained = (made.lowest <= wanted) & (wanted <= made.highest)
+                operations.setdefault(operation.output, Tally()).add(_steps(made.integers, wanted), explained)
     return Fidelity(quantizers.dialect, len(next(iter(reals.values()))), operations, outputs)
 
 
@@ -137,7 +138,9 @@ class _Original:
         self._inputs = {value.name: value for value in original.graph.input}
         host = {step.output for step in graph.host}
         makers = {name for node in original.graph.node for name in node.output}
-        self._taps = {name: one for name, one in adopted.quantizers.items() if one.tensor in makers}
+        self._taps = {
+            name: one for name, one in adopted.quantizers.items() if one.tensor in makers and name in graph.values
+        }
         # An output without a tap is the file's own output, in reals or integers.
         self._outputs = {
             name: value.name
@@ -196,25 +199,55 @@ def _on_grid(reals: Array, format: Format) -> IntegerArray:
     return format.quantize(reals)
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What an operation makes, and the integers that lie between it and what else rounding may make of the same."""
+
+    integers: IntegerArray
+    lowest: Array
+    highest: Array
+
+
 def _alone(
-    operation: Operation, operands: list[IntegerArray], graph: IntegerGraph, bound: int | None, adopted: Adopted
-) -> tuple[IntegerArray, Array]:
-    """What one operation makes, and where that may be rounded the other way."""
+    operation: Operation, operands: list[_Made], graph: IntegerGraph, bound: int | None, adopted: Adopted
+) -> _Made:
+    """One operation on its operands, of which those that the file does not have may have been rounded otherwise."""
+    arrays = [operand.integers for operand in operands]
+    kind = graph.result(operation).format.type
     if bound is None:
-        made = move(operation, operands, graph)
-        return made, np.full(made.shape, isinstance(operation, Table))
+        made = move(operation, arrays, graph)
+        if isinstance(operation, Table):
+            return _within_a_step(made, kind)
+        # Moves are monotone: they take the ends of what is possible to the ends of what becomes of it.
+        ends = [[getattr(one, end).astype(one.integers.dtype) for one in operands] for end in ("lowest", "highest")]
+        return _Made(made, *(move(operation, end, graph) for end in ends))
     with one_blas_thread():
-        accumulator = accumulate(operation, centred(operation, operands, graph, bound))
+        accumulator = accumulate(operation, centred(operation, arrays, graph, bound))
     made = requantize(accumulator, operation, graph)
+    wide = made.astype(np.int64)
     if not isinstance(operation, ROUNDED_ONCE):
-        return made, np.full(made.shape, isinstance(operation, Softmax))
+        return _within_a_step(made, kind) if isinstance(operation, Softmax) else _certain(made)
     rule: Requantize = operation.requantize
     ratio = np.ldexp(rule.multiplier.astype(np.float64), -rule.shift)
     exact = accumulator.astype(np.float64) * ratio
-    levels = float(1 << graph.result(operation).format.type.bits)
-    near = max(NEAR, levels * FLOAT32) + (ratio / 2 if operation.name in adopted.rounded else 0.0)
-    at_the_end = (made == rule.lowest) | (made == rule.highest)
-    return made, (np.abs(exact - np.floor(exact) - 0.5) <= near) | at_the_end
+    near = max(NEAR, 2.0**kind.bits * FLOAT32) + (ratio / 2 if operation.name in adopted.rounded else 0.0)
+    below = np.floor(exact)
+    is_near = np.abs(exact - below - 0.5) <= near
+    ends = [np.clip(below + offset + rule.zero_point, rule.lowest, rule.highest) for offset in (0, 1)]
+    # The clamp itself was rounded to the grid, and may be half-way between two of its steps.
+    is_end = ((wide == rule.lowest) | (wide == rule.highest)).astype(np.int64)
+    lowest, highest = (np.where(is_near, end, wide).astype(np.int64) for end in ends)
+    lowest, highest = np.minimum(lowest, wide - is_end), np.maximum(highest, wide + is_end)
+    return _Made(made, np.maximum(lowest, kind.lowest), np.minimum(highest, kind.highest))
+
+
+def _within_a_step(array: IntegerArray, kind: IntegerType) -> _Made:
+    wide = array.astype(np.int64)
+    return _Made(array, np.maximum(wide - 1, kind.lowest), np.minimum(wide + 1, kind.highest))
+
+
+def _certain(array: IntegerArray) -> _Made:
+    return _Made(array, array, array)
 
 
 def _steps(made: IntegerArray, wanted: IntegerArray) -> Array:

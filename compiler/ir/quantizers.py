@@ -31,9 +31,10 @@ class Quantizer:
 
 @dataclass(frozen=True, eq=False)
 class FixedWeight:
-    """Integers of a weight, less their zero point: int64, (outputs, inputs), and the bits that they were given."""
+    """Integers of a weight, less their zero point: int64, (outputs, inputs), the scale of each output, and the bits."""
 
     integers: npt.NDArray[np.int64]
+    scales: npt.NDArray[np.float32]
     bits: int
 
 

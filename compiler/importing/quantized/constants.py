@@ -56,7 +56,7 @@ class QuantizedConstant:
                 where=where,
                 fix=CENTRED,
             )
-        return FixedWeight(integers, kind.bits)
+        return FixedWeight(integers, scales[:, 0], kind.bits)
 
     def as_operand(self, where: str) -> Format:
         """The format of a constant that is read like an activation."""

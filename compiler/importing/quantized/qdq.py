@@ -106,7 +106,7 @@ def dequantize(reader: Reader, node: NodeProto) -> None:
                 held.astype(np.int64),
                 spread(scale, held.shape, axis, where),
                 spread(zeros, held.shape, axis, where),
-                type_of(held.dtype, node),
+                reader.narrowed.get(name) or type_of(held.dtype, node),
             ),
         )
     else:
@@ -125,6 +125,11 @@ def clip(reader: Reader, node: NodeProto) -> None:
     """Clip of integers: fewer bits in a wider type (Brevitas' QCDQ, 7-bit fake quantization of PyTorch)."""
     held = reader.held(node.input[0])
     bounds = [reader.array(node, index) for index in (1, 2)]
+    if isinstance(held, np.ndarray) and held.dtype.kind not in "fb":
+        low, high = (None if bound is None else int(bound.item()) for bound in bounds)
+        reader.hold(node.output[0], np.clip(held.astype(np.int64), low, high).astype(held.dtype))
+        reader.narrowed[node.output[0]] = _spanning(low, high, type_of(held.dtype, node)) or type_of(held.dtype, node)
+        return
     if not isinstance(held, QuantizedConstant | Integers) or any(b is not None and b.dtype.kind == "f" for b in bounds):
         reader.emit(node)
         return

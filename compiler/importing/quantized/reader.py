@@ -65,13 +65,18 @@ Held = Real | Integers | QuantizedConstant | Array
 
 
 class Reader:
-    """One reading of a model, whose functions are inlined. `handlers`: what to do with ops of quantization."""
+    """One reading of a model, whose functions are inlined.
+
+    handlers: what to do with ops of quantization. dialects: those that were met. narrowed: constants of integers that
+    are clipped to fewer bits than their type has.
+    """
 
     def __init__(self, model: ModelProto, handlers: Mapping[str, Callable[[Reader, NodeProto], None]]) -> None:
         self._model = model
         self._handlers = handlers
         self.opset = next((one.version for one in model.opset_import if one.domain in STANDARD), 1)
         self.dialects: dict[str, None] = {}
+        self.narrowed: dict[str, IntegerType] = {}
         self._held: dict[str, Held] = {}
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
@@ -258,7 +263,7 @@ class Reader:
             return marked
         if not isinstance(held, Integers):
             raise UnsupportedError(f"{name} is not quantized", where=node_label(node), fix="Export the model again.")
-        if held.format != format:
+        if held.format is None or not _agree(held.format, format):
             raise UnsupportedError(
                 f"it reads {name} with another scale or zero point than it was quantized with",
                 where=node_label(node),
@@ -289,6 +294,12 @@ class Reader:
         raise UnsupportedError(
             f"{node.input[0]} is not quantized", where=node_label(node), fix="Export the model again."
         )
+
+
+def _agree(made: Format, read: Format) -> bool:
+    """Whether integers are read as they were made, be it in a wider type."""
+    same = (made.scale, made.zero_point) == (read.scale, read.zero_point)
+    return same and read.type.lowest <= made.type.lowest and made.type.highest <= read.type.highest
 
 
 def name_of(node: NodeProto, index: int) -> str:

@@ -1,0 +1,302 @@
+"""QDQ models, as the tools write them, become integer graphs that compute what ONNX Runtime makes of the files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from bitsmith.errors import UnsupportedError, VerificationError
+from bitsmith.fidelity import compare
+from bitsmith.importing.quantized.load import is_quantized, load_quantized
+from bitsmith.ir.integer import Conv, Linear, Table
+from tests.compiler.importing.quantized.sketches import QuantizedSketch, adopted, held_to_the_file, integers, kinds
+from tests.sketch import Sketch, normal
+
+PER_CHANNEL = np.linspace(0.002, 0.02, 5, dtype=np.float32)
+
+
+def convolution(sketch: QuantizedSketch, x: str, channels: int = 3, *, step: float = 0.02, **attributes: Any) -> str:
+    """A Conv with five outputs of 3x3, int8 weights per channel and an int32 bias."""
+    weight = sketch.weight(integers(5, channels, 3, 3), PER_CHANNEL)
+    bias = sketch.weight(integers(5, low=-2000, high=2000, kind=np.int32), step * PER_CHANNEL)
+    return str(sketch.add("Conv", x, weight, bias, pads=[1, 1, 1, 1], kernel_shape=[3, 3], **attributes))
+
+
+def test_a_quantized_model_is_told_from_a_float_one() -> None:
+    sketch = Sketch(x=("N", 4))
+    assert not is_quantized(sketch.model(sketch.add("Relu", "x")))
+    quantized = QuantizedSketch(x=("N", 4))
+    assert is_quantized(quantized.quantized(quantized.rounded("x", 0.1)))
+
+
+def test_integers_of_the_file_are_those_of_the_graph() -> None:
+    sketch = QuantizedSketch(x=("N", 3, 6, 6))
+    made = sketch.add("Relu", convolution(sketch, sketch.rounded("x", 0.02)))
+    graph, _ = held_to_the_file(sketch.quantized(sketch.rounded(made, 0.05, -128, output="y")))
+    (conv,) = graph
+    assert isinstance(conv, Conv)
+    np.testing.assert_array_equal(conv.weight, integers(5, 3, 3, 3))
+    np.testing.assert_array_equal(conv.bias, integers(5, low=-2000, high=2000, kind=np.int32))
+    assert conv.weight_format.scale == tuple(PER_CHANNEL.tolist())
+    assert graph.values["x"].format.scale == (float(np.float32(0.02)),)
+    assert (graph.values["y"].format.zero_point, conv.requantize.lowest) == (-128, -128)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int16])
+def test_unsigned_integers_become_signed_ones_on_the_same_grid(kind: Any) -> None:
+    sketch = QuantizedSketch(opset=21, ir_version=10, x=("N", 3, 6, 6))
+    made = convolution(sketch, sketch.rounded("x", 0.02, 7, kind))
+    graph, _ = held_to_the_file(sketch.quantized(sketch.rounded(made, 0.05, 3, kind, "y")))
+    shift = 0 if np.dtype(kind).kind == "i" else 1 << (8 * np.dtype(kind).itemsize - 1)
+    assert graph.values["x"].format.zero_point == 7 - shift
+    assert graph.values["x"].format.type.signed
+
+
+def test_weights_of_four_bits() -> None:
+    sketch = QuantizedSketch(opset=21, ir_version=10, x=("N", 8))
+    weight = sketch.weight(integers(8, 5, low=-8, high=7).astype(ml_dtypes.int4), PER_CHANNEL, axis=1)
+    made = sketch.add("MatMul", sketch.rounded("x", 0.02), weight)
+    graph, _ = held_to_the_file(sketch.quantized(sketch.rounded(made, 0.01, output="y")))
+    (linear,) = graph
+    assert isinstance(linear, Linear)
+    assert linear.weight_format.type.bits == 4
+    np.testing.assert_array_equal(linear.weight.T, integers(8, 5, low=-8, high=7))
+
+
+def test_weights_in_float_behind_quantizers_of_their_own() -> None:
+    sketch = QuantizedSketch(x=("N", 8))
+    scales, zeros = sketch.hold(PER_CHANNEL), sketch.hold(np.zeros(5, np.int8))
+    rounded = sketch.add("QuantizeLinear", 0.3 * normal(5, 8), scales, zeros, axis=0)
+    weight = sketch.add("DequantizeLinear", rounded, scales, zeros, axis=0)
+    made = sketch.add("Gemm", sketch.rounded("x", 0.02), weight, normal(5), transB=1, alpha=0.5, beta=2.0)
+    graph, _ = held_to_the_file(sketch.quantized(sketch.rounded(made, 0.05, output="y")))
+    (linear,) = graph
+    assert isinstance(linear, Linear)
+    wanted = np.clip(np.rint(0.3 * normal(5, 8) / PER_CHANNEL[:, None]), -128, 127)
+    np.testing.assert_array_equal(linear.weight, wanted)
+    np.testing.assert_allclose(linear.weight_format.scale, PER_CHANNEL / 2, rtol=1e-6)
+
+
+def test_quantizers_in_front_of_ops_alone_and_normalisation_in_float() -> None:
+    """As NNCF and ModelOpt leave it: Conv, BatchNormalization, Relu, MaxPool, and a quantizer for whoever reads."""
+    sketch = QuantizedSketch(x=("N", 3, 8, 8))
+    conv = convolution(sketch, sketch.rounded("x", 0.02))
+    statistics = (normal(5, seed=3), normal(5, seed=4), 0.1 * normal(5, seed=5), np.full(5, 0.7, np.float32))
+    normalised = sketch.add("BatchNormalization", conv, *statistics)
+    pooled = sketch.add("MaxPool", sketch.add("Relu", normalised), kernel_shape=[2, 2], strides=[2, 2])
+    left = convolution(sketch, sketch.rounded(pooled, 0.03, -128), 5, step=0.03)
+    right = sketch.rounded(sketch.add("Flatten", sketch.rounded(pooled, 0.03, -128)), 0.03, -128, output="z")
+    graph, _ = held_to_the_file(sketch.quantized(sketch.rounded(left, 0.05, output="y"), right))
+    assert kinds(graph) == ["Conv", "MaxPool", "Conv", "Reshape"]
+
+
+def test_an_output_in_float_gets_a_grid_over_all_that_it_can_reach() -> None:
+    sketch = QuantizedSketch(x=("N", 8))
+    weight = sketch.weight(integers(8, 5), 0.01, axis=1)
+    made = sketch.add("Gemm", sketch.rounded("x", 0.02), weight, normal(5), outputs=["y"])
+    graph, module, _ = adopted(sketch.quantized(made))
+    assert module.adopted is not None
+    assert module.adopted.derived == ("y",)
+    reach = (np.abs(integers(8, 5).astype(np.float64)).sum(0) * 0.01 * 128 * 0.02 + np.abs(normal(5))).max()
+    assert graph.values["y"].format.scale[0] == pytest.approx(reach / 32767, rel=1e-6)
+    held_to_the_file(sketch.quantized(made))
+
+
+def test_values_on_two_grids_go_through_a_table() -> None:
+    sketch = QuantizedSketch(x=("N", 4), w=("N", 4))
+    joined = sketch.add("Concat", sketch.rounded("x", 0.02), sketch.rounded("w", 0.05, 11), axis=1)
+    graph, _ = held_to_the_file(sketch.quantized(sketch.rounded(joined, 0.03, -5, output="y")))
+    assert kinds(graph) == ["Table", "Table", "Concat"]
+
+
+def test_what_is_rounded_twice_in_the_file_is_rounded_twice() -> None:
+    """A product, rounded, then its bias; a sum, rounded, then clamped on a finer grid."""
+    sketch = QuantizedSketch(x=("N", 6, 8))
+    weight = sketch.weight(integers(8, 5), PER_CHANNEL, axis=1)
+    product = sketch.rounded(sketch.add("MatMul", sketch.rounded("x", 0.02), weight), 0.2)
+    bias = sketch.weight(integers(5), 0.01)
+    total = sketch.rounded(sketch.add("Add", product, bias), 0.25)
+    graph, _ = held_to_the_file(sketch.quantized(sketch.rounded(sketch.add("Relu", total), 0.1, -128, output="y")))
+    assert kinds(graph) == ["Linear", "Reshape", "Add", "Reshape", "Table"]
+
+
+def test_a_relu_between_quantizers_of_one_grid_is_a_clamp() -> None:
+    sketch = QuantizedSketch(x=("N", 3, 6, 6))
+    conv = sketch.rounded(convolution(sketch, sketch.rounded("x", 0.02)), 0.05, 4)
+    made = sketch.rounded(sketch.add("Relu", conv), 0.05, 4, output="y")
+    graph, _ = held_to_the_file(sketch.quantized(made))
+    assert kinds(graph) == ["Conv"]
+    assert graph.operations[0].requantize.lowest == 4  # type: ignore[attr-defined]
+
+
+def test_residuals_averages_and_functions() -> None:
+    sketch = QuantizedSketch(x=("N", 5, 6, 6))
+    x = sketch.rounded("x", 0.02)
+    conv = sketch.rounded(convolution(sketch, x, 5), 0.05, 9)
+    total = sketch.rounded(sketch.add("Relu", sketch.add("Add", conv, x)), 0.04, -128)
+    curved = sketch.rounded(sketch.add("Sigmoid", total), 1 / 256, -128)
+    product = sketch.rounded(sketch.add("Mul", total, curved), 0.04, -120)
+    average = sketch.rounded(sketch.add("GlobalAveragePool", product), 0.01, -100)
+    flat = sketch.rounded(sketch.add("Flatten", average), 0.01, -100, output="y")
+    graph, _ = held_to_the_file(sketch.quantized(flat), steps=6)
+    assert kinds(graph) == ["Conv", "Add", "Table", "Mul", "AveragePool", "Reshape"]
+
+
+def test_fewer_bits_in_a_wider_type() -> None:
+    """As Brevitas' QCDQ export has them: QuantizeLinear, Clip, DequantizeLinear."""
+    sketch = QuantizedSketch(x=("N", 8))
+    scale, zero = sketch.hold(np.float32(0.25)), sketch.hold(np.int8(0))
+    wide = sketch.add("QuantizeLinear", "x", scale, zero)
+    low, high = sketch.hold(np.int8(-8)), sketch.hold(np.int8(7))
+    x = sketch.add("DequantizeLinear", sketch.add("Clip", wide, low, high), scale, zero)
+    narrow = sketch.add("Clip", sketch.hold(integers(8, 5, low=-9, high=9)), sketch.hold(np.int8(-2)), low7(sketch))
+    weight = sketch.add("DequantizeLinear", narrow, sketch.hold(np.float32(0.1)), zero)
+    made = sketch.rounded(sketch.add("MatMul", x, weight), 0.1, output="y")
+    graph, _ = held_to_the_file(sketch.quantized(made))
+    (linear,) = graph
+    assert isinstance(linear, Linear)
+    assert graph.values["x"].format.bits == 4
+    assert linear.weight_format.type.bits == 2
+    np.testing.assert_array_equal(linear.weight.T, np.clip(integers(8, 5, low=-9, high=9), -2, 1))
+
+
+def low7(sketch: QuantizedSketch) -> str:
+    return sketch.hold(np.int8(1))
+
+
+def test_an_int8_tflite_as_tf2onnx_writes_it() -> None:
+    """Channels last at the ends, a batch of 1, weights per channel along axis 0, a dense layer by a transposed one."""
+    sketch = QuantizedSketch(x=(1, 8, 8, 3))
+    x = sketch.add("Transpose", sketch.rounded("x", 0.02, -3), perm=[0, 3, 1, 2])
+    conv = sketch.add("Clip", convolution(sketch, x, strides=[2, 2]), 0.0, 6.0)
+    conv = sketch.rounded(conv, 6 / 255, -128)
+    flat = sketch.add("Transpose", conv, perm=[0, 2, 3, 1])
+    flat = sketch.add("Reshape", flat, sketch.hold(np.array([1, 80])))
+    dense = sketch.add("Transpose", sketch.weight(integers(7, 80, seed=2), 0.004), perm=[1, 0])
+    bias = sketch.weight(integers(7, kind=np.int32, seed=4), np.float32(6 / 255) * np.float32(0.004))
+    made = sketch.rounded(sketch.add("Add", sketch.add("MatMul", flat, dense), bias), 0.1, 12)
+    probabilities = sketch.rounded(sketch.add("Softmax", made, axis=-1), 1 / 256, -128, output="y")
+    graph, module, _ = adopted(sketch.quantized(probabilities))
+    assert kinds(graph)[-1] == "Linear"
+    assert [step.op for step in graph.host] == ["Softmax"]
+    assert module.adopted is not None
+    reals = {"x": 2 * normal(5, 8, 8, 3)}
+    quantized = load_quantized(sketch.quantized(probabilities))
+    found = compare(quantized.original, quantized.quantizers, module.adopted, graph, reals)
+    found.require()
+    assert {"y"} <= set(found.operations)
+    assert found.outputs["y"].elements == 35
+
+
+def test_inputs_and_outputs_in_integers() -> None:
+    sketch = QuantizedSketch(x=("N", 8))
+    scale, zero = sketch.hold(np.float32(0.02)), sketch.hold(np.uint8(120))
+    sketch.inputs["x"] = helper.make_tensor_value_info("x", TensorProto.UINT8, ("N", 8))
+    made = sketch.add(
+        "MatMul", sketch.add("DequantizeLinear", "x", scale, zero), sketch.weight(integers(8, 5), 0.01, axis=1)
+    )
+    sketch.add("QuantizeLinear", made, sketch.hold(np.float32(0.1)), sketch.hold(np.uint8(100)), outputs=["y"])
+    model = sketch.quantized("y")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+    graph, module, quantized = adopted(model)
+    assert graph.values["x"].format.zero_point == -8
+    assert module.adopted is not None
+    found = compare(quantized.original, quantized.quantizers, module.adopted, graph, {"x": normal(16, 8)})
+    found.require()
+    assert found.outputs["y"].elements == 80
+
+
+def test_an_operation_that_does_something_else_is_found() -> None:
+    sketch = QuantizedSketch(x=("N", 3, 6, 6))
+    made = convolution(sketch, sketch.rounded("x", 0.02))
+    graph, module, quantized = adopted(sketch.quantized(sketch.rounded(made, 0.05, output="y")))
+    assert module.adopted is not None
+    broken = load_quantized(quantized.original).original
+    for tensor in broken.graph.initializer:
+        if tensor.data_type == TensorProto.INT32 and onnx.numpy_helper.to_array(tensor).any():
+            moved = onnx.numpy_helper.to_array(tensor) + 40
+            tensor.CopyFrom(onnx.numpy_helper.from_array(moved.astype(np.int32), tensor.name))
+    found = compare(broken, quantized.quantizers, module.adopted, graph, {"x": normal(16, 3, 6, 6)})
+    assert found.operations["y"].largest == 1
+    with pytest.raises(VerificationError, match="for another reason than rounding"):
+        found.require()
+
+
+def test_tables_round_to_the_nearest() -> None:
+    sketch = QuantizedSketch(x=("N", 300))
+    made = sketch.add("LeakyRelu", sketch.rounded("x", 0.02), alpha=0.2)
+    graph, found = held_to_the_file(sketch.quantized(sketch.rounded(made, 0.017, -60, output="y")))
+    assert isinstance(graph.operations[0], Table)
+    assert found.operations["y"].unexplained == 0
+
+
+def rounded_model(change: str) -> onnx.ModelProto:
+    """A model that cannot be taken, for the reason `change`."""
+    sketch = QuantizedSketch(opset=21, ir_version=10, x=("N", 8))
+    x, weight = "x", integers(8, 5)
+    match change:
+        case "float input":
+            return sketch.quantized(
+                sketch.rounded(sketch.add("MatMul", "x", sketch.weight(weight, 0.01)), 0.1, output="y")
+            )
+        case "scale per channel":
+            scales, zeros = sketch.hold(np.full(8, 0.1, np.float32)), sketch.hold(np.zeros(8, np.int8))
+            x = sketch.add("DequantizeLinear", sketch.add("QuantizeLinear", "x", scales, zeros), scales, zeros)
+        case "dynamic":
+            integers_, scale, zero = sketch.add("DynamicQuantizeLinear", "x", outputs=3)
+            x = sketch.add("DequantizeLinear", integers_, scale, zero)
+        case "scale of 0":
+            x = sketch.rounded("x", 0.0)
+        case "scale on scale":
+            wide = sketch.add("QuantizeLinear", "x", sketch.hold(np.float32(0.1)), sketch.hold(np.int8(0)))
+            x = sketch.add("DequantizeLinear", wide, sketch.hold(np.float32(0.2)), sketch.hold(np.int8(0)))
+        case _:
+            x = sketch.rounded("x", 0.02)
+    if change == "asymmetric weight":
+        held = sketch.weight(integers(8, 5, low=0, high=255, kind=np.uint8), 0.01, zero_point=90)
+    elif change == "weight in float":
+        held = sketch.hold(normal(8, 5))
+    elif change == "blocks":
+        scales = sketch.hold(np.full((2, 5), 0.1, np.float32))
+        held = sketch.add("DequantizeLinear", sketch.hold(weight), scales, axis=0, block_size=4)
+    elif change == "scale per input":
+        held = sketch.weight(weight, np.linspace(0.1, 0.2, 8), axis=0)
+    else:
+        held = sketch.weight(weight, 0.01)
+    made = sketch.add("MatMul", x, held)
+    if change == "island":
+        made = sketch.add("Sigmoid", made)
+    if change == "operand in float":
+        made = sketch.add("Mul", sketch.rounded(made, 0.1), normal(5))
+    if change == "two readers":
+        return sketch.quantized(sketch.rounded(made, 0.1, output="y"), sketch.rounded(made, 0.2, output="z"))
+    return sketch.quantized(sketch.rounded(made, 0.1, output="y"))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("float input", "reads x in float"),
+        ("scale per channel", "a scale per channel for the activation x"),
+        ("dynamic", "computed when the model runs"),
+        ("scale on scale", "another scale or zero point"),
+        ("asymmetric weight", "asymmetric weights"),
+        ("weight in float", "is not quantized"),
+        ("blocks", "a scale for every block"),
+        ("scale per input", "several weight scales for one output"),
+        ("island", "left in float"),
+        ("operand in float", "constant operand"),
+        ("two readers", "is rounded for one reader, and not, or otherwise"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_by_name(change: str, what: str) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        adopted(rounded_model(change))
+    assert what in caught.value.what
+    assert caught.value.where
+    assert caught.value.fix.endswith(".")
