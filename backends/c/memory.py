@@ -158,16 +158,22 @@ def needs(buffers: Sequence[Buffer], gaps: Gaps) -> dict[int, int]:
         found[step] = sum(buffer.size for buffer in alive)
         for buffer in alive:
             under = [by_name[name] for name in written_over.get(buffer.name, ()) if by_name[name] in alive]
-            if buffer.first == step and under:
-                spans = [_span(buffer, one, gaps[buffer.name, one.name]) - one.size - buffer.size for one in under]
-                # Over two operands at once the written one can at best vanish within them.
-                saved = min(spans) if len(under) == 1 else -min(buffer.size, sum(one.size for one in under))
-                found[step] += saved
+            if buffer.first == step:
+                found[step] -= shared(buffer.size, [(one.size, gaps[buffer.name, one.name]) for one in under])
     return found
 
 
-def _span(written: Buffer, read: Buffer, gap: int | None) -> int:
+def shared(written: int, read: Sequence[tuple[int, int | None]]) -> int:
+    """The most bytes that a buffer of `written` bytes can share with those that it may overlap, each (bytes, gap)."""
+    if len(read) == 1:
+        ((size, gap),) = read
+        return written + size - _span(written, size, gap)
+    # Over two operands at once the written one can at best vanish within them.
+    return min(written, sum(size for size, _ in read))
+
+
+def _span(written: int, read: int, gap: int | None) -> int:
     """The least bytes that two buffers take which may overlap."""
-    if gap is None or gap <= max(0, written.size - read.size):
-        return max(written.size, read.size)
-    return min(written.size + read.size, gap + read.size)
+    if gap is None or gap <= max(0, written - read):
+        return max(written, read)
+    return min(written + read, gap + read)

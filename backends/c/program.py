@@ -16,6 +16,7 @@ from bitsmith.backends.c.layout import Tensor, last_first, lay_out
 from bitsmith.backends.c.memory import MemoryPlan
 from bitsmith.backends.c.movement import is_identity
 from bitsmith.backends.c.names import identifiers
+from bitsmith.backends.c.schedule import schedule
 from bitsmith.backends.c.stage import Stage, Step
 from bitsmith.errors import UnsupportedError
 from bitsmith.figures import macs
@@ -75,6 +76,19 @@ def build(graph: IntegerGraph, target: Target) -> Program:
     Kernels are the fastest, unless the target's RAM is less than they need.
     """
     _refuse_unknown(graph, target)
+    arena, steps, functions = prepare(graph, target)
+    steps = _ordered(steps, arena)
+    stages: tuple[Stage, ...] = steps
+    memory = arena.plan(stages)
+    if target.ram is not None and memory.total > target.ram:
+        stages = within(steps, arena, target.ram, list(functions.values()))
+        memory = arena.plan(stages)
+    makers = {operation.output: functions[operation.name] for operation in arena.graph}
+    return Program(arena.graph, target, arena.tensors, stages, makers, arena.homes, memory)
+
+
+def prepare(graph: IntegerGraph, target: Target) -> tuple[Arena, tuple[Step, ...], Mapping[str, str]]:
+    """Values and steps of a graph, in its order, and the C identifier of each operation."""
     laid, tensors = lay_out(graph)
     homes = _homes(laid, tensors)
     limits = bounds(laid)
@@ -84,15 +98,16 @@ def build(graph: IntegerGraph, target: Target) -> Program:
         for operation in laid
         if homes[operation.output] == operation.output
     ]
-    arena = Arena(laid, tensors, homes)
-    steps = tuple(_step(site) for site in sites)
-    stages: tuple[Stage, ...] = steps
-    memory = arena.plan(stages)
-    if target.ram is not None and memory.total > target.ram:
-        stages = within(steps, arena, target.ram, list(functions.values()))
-        memory = arena.plan(stages)
-    makers = {operation.output: functions[operation.name] for operation in laid}
-    return Program(laid, target, tensors, stages, makers, homes, memory)
+    return Arena(laid, tensors, homes), tuple(map(_step, sites)), functions
+
+
+def _ordered(steps: tuple[Step, ...], arena: Arena) -> tuple[Step, ...]:
+    """The steps in the order whose plan is the smallest: that which needs least at its fullest step, or their own."""
+    found = schedule(steps, arena)
+    reordered = tuple(steps[index] for index in found.order)
+    if reordered == steps or arena.plan(reordered).total >= arena.plan(steps).total:
+        return steps
+    return reordered
 
 
 def _refuse_unknown(graph: IntegerGraph, target: Target) -> None:
