@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bitsmith.backends.c.kernels.attention import PortableMatMul, PortableSoftmax
-from bitsmith.backends.c.kernels.avx2 import Avx2Tables, Avx2Words
+from bitsmith.backends.c.kernels.avx2 import Avx2Bytes, Avx2Tables, Avx2Words
 from bitsmith.backends.c.kernels.binary import PortableBinary
 from bitsmith.backends.c.kernels.conv import PortableConv, PortableDepthwise, PortableGroupedConv
 from bitsmith.backends.c.kernels.dsp import (
@@ -42,6 +42,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     DspAdd(),
     DspAverage(),
     Avx2Tables(),
+    Avx2Bytes(),
     Avx2Words(),
     TableProducts(),
     PortableDepthwise(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from bitsmith.backends.c.kernels.avx2.bytes import Avx2Bytes
 from bitsmith.backends.c.kernels.avx2.tables import Avx2Tables
 from bitsmith.backends.c.kernels.avx2.words import Avx2Words
 
-__all__ = ["Avx2Tables", "Avx2Words"]
+__all__ = ["Avx2Bytes", "Avx2Tables", "Avx2Words"]

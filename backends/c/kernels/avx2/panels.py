@@ -114,3 +114,23 @@ def steps(bias: npt.NDArray[np.int64], rule: Requantize, lanes: int) -> tuple[Co
         Constant("bias", "int32_t", padded(bias, lanes)),
         Constant("multiplier", "int32_t", padded(multiplier, lanes), f"by output, over 2^{rule.shift}"),
     )
+
+
+def runs(reaches: npt.NDArray[np.int64], padding: int, limit: int, multiple: int) -> tuple[int, int] | None:
+    """The longest run of steps over which no row's sum passes a limit, a multiple, and how many of it a row takes.
+
+    reaches: (rows, steps): how far each step can move a sum. padding: how far a step can that fills up the last run.
+    None where not even the shortest run keeps within the limit.
+    """
+    rows, count = reaches.shape
+    if int(reaches.max()) > limit:
+        return None
+    fewest = max(-(-int(reaches.sum(axis=1).max()) // limit), 1)
+    for number in range(fewest, -(-count // multiple) + 1):
+        # The last of so many runs may be filled up almost to another: one fewer may do.
+        run = -(-count // (number * multiple)) * multiple
+        needed = -(-count // run)
+        full = np.pad(reaches, ((0, 0), (0, run * needed - count)), constant_values=padding)
+        if int(full.reshape(rows, needed, run).sum(axis=2).max()) <= limit:
+            return run, needed
+    return None

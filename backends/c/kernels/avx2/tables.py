@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.backends.c.kernels.avx2.panels import Gemm, columns_at_once, gemm, padded, panel, steps
+from bitsmith.backends.c.kernels.avx2.panels import Gemm, columns_at_once, gemm, padded, panel, runs, steps
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 
 LEVELS = 4
@@ -43,7 +43,7 @@ class Tables:
              number first + 4 * second.
     pairs:   of weights, (outputs, length / 2).
     padding: the code of an input that stands for 0.0.
-    run:     how many pairs' sums a byte holds, an even number. runs: of which a row is made, filled up with padding.
+    run:     how many pairs' sums a byte holds, an even number. number: of runs in a row, filled up with padding.
     """
 
     lowest: int
@@ -52,12 +52,12 @@ class Tables:
     pairs: Wide
     padding: int
     run: int
-    runs: int
+    number: int
 
     @property
     def steps(self) -> int:
         """Pairs of a column."""
-        return self.run * self.runs
+        return self.run * self.number
 
 
 def tables(site: Site, found: Gemm) -> Tables | str:
@@ -76,30 +76,16 @@ def tables(site: Site, found: Gemm) -> Tables | str:
     middle = int(sums.min() + sums.max()) // 2
     sums = sums - middle
     reach = np.abs(sums).max(axis=0)
-    if 2 * int(reach.max()) > BYTE:
-        return "sums of four products pass 8 bits"
     codes = np.searchsorted(levels, found.rows)
     pairs = codes[:, 0::2] + LEVELS * codes[:, 1::2]
     reaches = reach[pairs]
-    run, runs = lengths(reaches, abs(middle))
+    found_runs = runs(reaches, abs(middle), BYTE, 2)
+    if found_runs is None:
+        return "sums of four products pass 8 bits"
+    run, number = found_runs
     if int(reaches.sum(axis=1).max()) + run * abs(middle) > WORD:
         return "its sums pass 16 bits"
-    return Tables(lowest, sums, middle, pairs, zero - lowest, run, runs)
-
-
-def lengths(reaches: Wide, padding: int) -> tuple[int, int]:
-    """The longest run of steps over which no row's sum passes a byte, and how many of it a row takes.
-
-    reaches: (rows, steps): how far each step can move a sum. padding: how far a step can that fills up the last run.
-    """
-    rows, count = reaches.shape
-    runs = max(-(-int(reaches.sum(axis=1).max()) // BYTE), 1)
-    while True:
-        run = 2 * -(-count // (2 * runs))
-        full = np.pad(reaches, ((0, 0), (0, run * runs - count)), constant_values=padding)
-        if run == 2 or int(full.reshape(rows, runs, run).sum(axis=2).max()) <= BYTE:
-            return run, -(-count // run)
-        runs += 1
+    return Tables(lowest, sums, middle, pairs, zero - lowest, run, number)
 
 
 def blocks(pairs: Wide, steps: int, vectors: int) -> Wide:

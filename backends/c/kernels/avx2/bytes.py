@@ -1,0 +1,102 @@
+"""Products of bytes: twice as many an instruction, where no sum of theirs can pass 16 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bitsmith.backends.c.kernels.avx2.codes import Codes, codes
+from bitsmith.backends.c.kernels.avx2.panels import LANES, Gemm, columns_at_once, gemm, panel, runs, steps
+from bitsmith.backends.c.kernels.kernel import Kernel, KernelFamily, Site
+from bitsmith.ir.bounds import INT32_MAGNITUDE
+
+MOST_COLUMNS = 4
+"""Of a tile: with two vectors of sums each, they leave eight of sixteen registers."""
+
+GROUP = 4
+"""Neighbouring weights of an output, whose products end up in one sum of 32 bits."""
+
+WORD = (1 << 15) - 1
+SHORTEST = 2
+"""Steps of a run that are worth their sums of 16 bits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """How an operation multiplies bytes.
+
+    lowest: the input that becomes 0. bias: with what that makes of the weights.
+    run: steps, of two groups each, whose sums 16 bits hold. number: runs of a row.
+    """
+
+    codes: Codes
+    lowest: int
+    bias: np.ndarray[tuple[int], np.dtype[np.int64]]
+    run: int
+    number: int
+
+    @property
+    def depth(self) -> int:
+        return 2 * GROUP * self.run * self.number
+
+
+def products(site: Site, found: Gemm) -> Products | str:
+    """The products of an operation, or why there are none."""
+    coded = codes(found)
+    if coded is None:
+        return "its weights are of more than sixteen levels, or pass 8 bits"
+    zero = site.x.zero_point
+    lowest, highest = min(site.ranges[0].lowest, zero), max(site.ranges[0].highest, zero)
+    rows = found.rows.astype(np.int64)
+    bias = found.bias + (lowest - zero) * rows.sum(axis=1)
+    if int(np.abs(bias).max()) > INT32_MAGNITUDE:
+        return "its bias would pass 32 bits"
+    # Each half of a group has a sum of its own, which goes up by positive weights, and down by negative ones.
+    filled = np.pad(rows, ((0, 0), (0, -found.length % (2 * GROUP)))).reshape(len(rows), -1, 2, 2, GROUP // 2)
+    up, down = (np.maximum(sign * filled, 0).sum(axis=(2, 4)).transpose(0, 2, 1) for sign in (1, -1))
+    count = filled.shape[1]
+    reaches = np.concatenate([up, down]).reshape(-1, count)
+    lengths = runs(reaches * (highest - lowest), 0, WORD, 1)
+    if lengths is None or lengths[0] < min(SHORTEST, count):
+        return "sums of its products pass 16 bits too soon"
+    return Products(coded, lowest, bias, *lengths)
+
+
+class Avx2Bytes(KernelFamily):
+    """VPMADDUBSW on weights of sixteen levels, 8 of them an instruction's 32 products, added up in 16 bits.
+
+    Inputs are counted from the lowest one, so that they have no sign. The weights prove how many products 16 bits hold.
+    """
+
+    name: ClassVar[str] = "avx2 bytes"
+
+    def refusal(self, site: Site) -> str | None:
+        found = gemm(site)
+        if isinstance(found, str):
+            return found
+        made = products(site, found)
+        return made if isinstance(made, str) else None
+
+    def kernel(self, site: Site) -> Kernel:
+        found = gemm(site)
+        assert isinstance(found, Gemm)
+        made = products(site, found)
+        assert isinstance(made, Products)
+        at_once = columns_at_once(found.pixels, MOST_COLUMNS)
+        count = panel(found.pixels, at_once, made.depth)
+        return Kernel(
+            self.name,
+            "avx2/bytes.c.j2",
+            context={"gemm": found, "made": made, "depth": made.depth, "at_once": at_once, "panel": count},
+            constants=(
+                made.codes.packed(made.depth, GROUP),
+                made.codes.table,
+                *steps(made.bias, found.rule, LANES),
+            ),
+            helpers=("avx2/vectors.c.j2", "avx2/bytes_of.c.j2"),
+            scratch=made.depth * count,
+            gaps=found.gap(site, count),
+            note=f"weights of {len(made.codes.levels)} levels looked up, sums of {4 * made.run} products in 16 bits",
+        )
