@@ -34,20 +34,9 @@ NORMALISE = ",".join(
 
 ADOPT = ",".join(
     (
-        "fold-constants",
-        "lower-reshapes",
-        "canonicalize-slices",
-        "canonicalize-pads",
-        "canonicalize-resizes",
-        "lower-reductions",
-        "explicit-padding",
-        "sink-softmax",
-        "remove-no-ops",
-        "canonicalize-gemm",
-        "recognize-activations",
-        # Of a layer whose result is rounded behind them alone: its integers stay, its scales change.
-        "fold-batch-norm",
-        "fold-affine",
+        # Without what makes layers of scaling that stands alone: it has no weights that were quantized. What is folded
+        # keeps a layer's integers and changes its scales, of a layer whose result is rounded behind it alone.
+        *(one for one in NORMALISE.split(",")[: NORMALISE.split(",").index("lower-affine")] if one != "fold-padding"),
         "remove-no-ops",
         "canonicalize-gemm",
         "adopt-quantizers",
