@@ -70,9 +70,12 @@ def adopted(model: onnx.ModelProto, target: str = "cortex-m4") -> tuple[IntegerG
 
 
 def held_to_the_file(
-    model: onnx.ModelProto, samples: int = 32, target: str = "cortex-m4", steps: int = 1
+    model: onnx.ModelProto, samples: int = 32, target: str = "cortex-m4", steps: int | None = 1
 ) -> tuple[IntegerGraph, Fidelity]:
-    """The integer graph, each operation held to the file; its outputs no more than `steps` off ONNX Runtime's."""
+    """The integer graph, each operation held to the file; its outputs no more than `steps` off ONNX Runtime's.
+
+    None where a step that is rounded the other way may grow without a bound that is worth naming.
+    """
     graph, module, quantized = adopted(model, target)
     assert module.adopted is not None
     reals = {name: 2 * normal(samples, *graph.values[name].shape, seed=5) for name in graph.inputs}
@@ -87,7 +90,7 @@ def held_to_the_file(
     for index, (name, reals_out) in enumerate(ours.items()):
         wanted = np.concatenate([part[index] for part in parts])
         step = graph.values[name].format.scale[0] if not any(one.output == name for one in graph.host) else 1e-6
-        assert np.abs(reals_out - wanted).max() <= steps * step * 1.001
+        assert steps is None or np.abs(reals_out - wanted).max() <= steps * step * 1.001
     return graph, found
 
 
