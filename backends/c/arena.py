@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bitsmith.backends.c.buffer import Buffer, Overlap, whole_words
 from bitsmith.backends.c.layout import Tensor
-from bitsmith.backends.c.memory import Buffer, MemoryPlan, Overlap, needs, plan, whole_words
+from bitsmith.backends.c.memory import MemoryPlan, needs, plan
 from bitsmith.backends.c.stage import Stage
 from bitsmith.ir.integer import IntegerGraph
 

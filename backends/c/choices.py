@@ -18,7 +18,7 @@ MACHINES = {"dsp": "dsp", "helium": "mve", "avx2": "avx2"}
 def choices(program: Program) -> list[Chosen]:
     """The arena first, then stage by stage."""
     memory = program.memory
-    proof = "the least that there is" if memory.is_least else f"at the fullest step {memory.bound:,} are needed"
+    proof = "the least that there is" if memory.is_least else f"no plan can do with fewer than {memory.bound:,}"
     found = [Chosen("the arena", f"arena of {memory.total:,} bytes", proof)]
     for stage in program.stages:
         if isinstance(stage, Stream):

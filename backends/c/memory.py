@@ -1,8 +1,8 @@
 """Where buffers lie in the arena: offsets such that what lives at the same time does not overlap, in few bytes.
 
 Finding the least is NP-hard (dynamic storage allocation), yet networks are small: a few orders of first-fit placement
-mostly reach the lower bound, which proves that no plan is smaller; where they do not, orders are changed at random for
-a while. The plan says its bound, so that its reader sees what is left.
+mostly reach the lower bound (memory_bound.py), which proves that no plan is smaller; where they do not, orders are
+changed at random for a while. The plan says its bound, so that its reader sees what is left.
 """
 
 from __future__ import annotations
@@ -12,36 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitsmith.backends.c.buffer import Buffer, Gaps, Overlap, whole_words
+from bitsmith.backends.c.memory_bound import chained
+
 TRIES = 200
-
-
-@dataclass(frozen=True)
-class Buffer:
-    """Bytes that are in use from step `first` to step `last`, both included."""
-
-    name: str
-    bytes: int
-    first: int
-    last: int
-    alignment: int = 4
-
-    @property
-    def size(self) -> int:
-        """The bytes, rounded up to whole words."""
-        return -(-self.bytes // 4) * 4
-
-    def lives_with(self, other: Buffer) -> bool:
-        return self.first <= other.last and other.first <= self.last
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """A step writes `written` and reads `read` for the last time; they may overlap where the first byte of `written`
-    lies at least `gap` bytes before that of `read`; without a gap, only where both begin at the same byte."""
-
-    written: str
-    read: str
-    gap: int | None
 
 
 @dataclass(frozen=True)
@@ -63,19 +37,11 @@ class MemoryPlan:
         return self.total == self.bound
 
 
-Gaps = Mapping[tuple[str, str], int | None]
-
-
-def whole_words(gap: int | None) -> int | None:
-    """A gap as buffers that begin at words keep it."""
-    return None if gap is None else -(-gap // 4) * 4
-
-
 def plan(buffers: Sequence[Buffer], overlaps: Iterable[Overlap]) -> MemoryPlan:
     """Place all buffers. The same buffers get the same plan."""
     gaps = {(one.written, one.read): whole_words(one.gap) for one in overlaps}
     needed = needs(buffers, gaps)
-    bound = max(needed.values(), default=0)
+    bound = chained(buffers, gaps, max(needed.values(), default=0))
     alignment = max((buffer.alignment for buffer in buffers), default=4)
     orders = [
         sorted(buffers, key=lambda b: (-b.size, b.first)),
@@ -139,11 +105,6 @@ def _lowest(buffer: Buffer, neighbours: Sequence[Buffer], offsets: Mapping[str, 
         if low < offset < high:
             offset = -(-high // buffer.alignment) * buffer.alignment
     return offset
-
-
-def lower_bound(buffers: Sequence[Buffer], gaps: Gaps) -> int:
-    """The largest sum of what lives at one step."""
-    return max(needs(buffers, gaps).values(), default=0)
 
 
 def needs(buffers: Sequence[Buffer], gaps: Gaps) -> dict[int, int]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bitsmith.backends.c.arena import Arena
-from bitsmith.backends.c.memory import shared, whole_words
+from bitsmith.backends.c.buffer import whole_words
+from bitsmith.backends.c.memory import shared
 from bitsmith.backends.c.stage import Stage
 
 SETS = 20_000

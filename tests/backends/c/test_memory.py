@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsmith.backends.c.memory import Buffer, Overlap, extent, lower_bound, place, plan
+from bitsmith.backends.c.buffer import Buffer, Overlap
+from bitsmith.backends.c.memory import extent, place, plan
 
 
 @st.composite
@@ -56,9 +57,30 @@ def test_the_bound_is_one(problem: tuple[list[Buffer], list[Overlap]]) -> None:
     buffers, overlaps = problem
     gaps = {(one.written, one.read): one.gap for one in overlaps}
     least = min(extent(buffers, place(order, gaps)) for order in permutations(buffers))
-    assert (
-        lower_bound(buffers, {key: None if gap is None else -(-gap // 4) * 4 for key, gap in gaps.items()}) <= least + 3
-    )
+    assert plan(buffers, overlaps).bound <= least + 3
+
+
+@settings(max_examples=40)
+@given(problem=problems(most=4))
+def test_no_offsets_at_all_are_below_the_bound(problem: tuple[list[Buffer], list[Overlap]]) -> None:
+    """Every assignment of offsets in an arena one word smaller than the bound has a collision."""
+    buffers, overlaps = problem
+    smaller = plan(buffers, overlaps).bound - 4
+    for places in product(*(range(0, smaller - buffer.size + 1, 4) for buffer in buffers)):
+        offsets = {buffer.name: place for buffer, place in zip(buffers, places, strict=True)}
+        assert any(collide(a, b, offsets, overlaps) for a, b in combinations(buffers, 2))
+
+
+def test_gaps_along_a_chain_add_up() -> None:
+    """Four values of 100 bytes, each written 8 bytes ahead of the one before: the first begins at 24."""
+    values = [Buffer(f"v{i}", 100, i, i + 1) for i in range(4)]
+    overlaps = [Overlap(f"v{i + 1}", f"v{i}", 8) for i in range(3)]
+    found = plan(values, overlaps)
+    assert (found.total, found.bound) == (124, 124)
+    # Where one of them is so small that it may lie apart, the chain is two.
+    values[1] = Buffer("v1", 12, 1, 2)
+    found = plan(values, overlaps)
+    assert (found.total, found.bound) == (112, 112)
 
 
 def test_a_value_is_written_over_what_is_read_for_the_last_time() -> None:
