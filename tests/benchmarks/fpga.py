@@ -1,6 +1,6 @@
 """Trained networks as FPGA firmware: accuracy and look-up tables by bits, and C simulations held to the integer graph.
 
-usage: python -m tests.benchmarks.fpga [--bits] [--tools] [--write FILE.md]
+usage: python -m tests.benchmarks.fpga [--bits] [--tools] [--only NAME ...] [--write FILE.md]
 
 The first table is of models/digits and mnist_cnn for Vitis: whole evaluation files, compiled with learned rounding,
 edges of 8 bits. Its look-up tables are estimates for products that are all there at once and share no adder
@@ -23,6 +23,7 @@ import numpy as np
 
 import bitsmith
 from bitsmith.backends.hls4ml import Hls4mlBackend
+from bitsmith.dataset import Dataset
 from bitsmith.errors import BitsmithError
 from bitsmith.execution.batches import vectors
 from bitsmith.execution.interpreter import run, run_batched
@@ -61,10 +62,17 @@ SMALL = ("digits", "mnist_cnn")
 
 def accuracy(graph: IntegerGraph, data: Path) -> float:
     """Top-1 over a whole file."""
-    with np.load(data) as samples:
-        x, labels = samples["x"], samples["y"]
-    found = run_batched(graph, quantize_inputs(graph, {graph.inputs[0]: x}))
-    return float((found[graph.outputs[0]].argmax(axis=1) == labels).mean())
+    samples = opened(graph, data)
+    found = [
+        run_batched(graph, quantize_inputs(graph, batch))[graph.outputs[0]].argmax(axis=1)
+        for batch in samples.batches(200)
+    ]
+    return float((np.concatenate(found) == samples.labels()).mean())
+
+
+def opened(graph: IntegerGraph, data: Path) -> Dataset:
+    """Samples in a file, as the model takes them."""
+    return Dataset.open(data, {name: graph.values[name].shape for name in graph.inputs})
 
 
 def by_bits(name: str) -> Iterator[list[str]]:
@@ -83,13 +91,14 @@ def by_bits(name: str) -> Iterator[list[str]]:
             made = bitsmith.compile(
                 model.path, "hls4ml-vitis", model.calibration, folder / "out", recipe=recipe(), explain=False
             )
+            graph = made.graph
         tables = int(made.manifest["costs"]["luts"])
         full = full or tables
-        reached = accuracy(made.graph, model.evaluation)
-        layers = [one for one in made.graph if hasattr(one, "weight_format")]
+        reached = accuracy(graph, model.evaluation)
+        layers = [one for one in graph if hasattr(one, "weight_format")]
         bits = [
             " ".join(str(one.weight_format.bits) for one in layers),
-            " ".join(str(made.graph.operands(one)[0].format.bits) for one in layers),
+            " ".join(str(graph.operands(one)[0].format.bits) for one in layers),
         ]
         lost = f"{100 * (real - reached):+.2f}"
         yield [name, label, *bits, f"{tables:,}", f"{tables / full:.2f}", f"{real:.4f}", f"{reached:.4f}", lost]
@@ -120,8 +129,7 @@ def simulated(name: str, tool: str) -> list[str]:
             return [name, tool, "", "", str(fault)]
         seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
         inputs = vectors(made.graph, model.vectors // 2, seed=3)
-        with np.load(model.evaluation) as samples:
-            real = quantize_inputs(made.graph, {made.graph.inputs[0]: samples["x"][: model.vectors // 2]})
+        real = quantize_inputs(made.graph, next(opened(made.graph, model.evaluation).batches(model.vectors // 2)))
         given = {key: np.concatenate([inputs[key], real[key]]) for key in inputs}
         found, expected = Hls4mlBackend().run(made.graph, folder / "out", given), run(made.graph, given)
     wrong = sum(int((found[key] != expected[key]).sum()) for key in expected)
@@ -134,13 +142,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bits", action="store_true", help="the first table alone")
     parser.add_argument("--tools", action="store_true", help="the second table alone")
+    parser.add_argument("--only", nargs="+", choices=MODELS_BY_NAME, default=list(MODELS_BY_NAME))
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     both = options.bits == options.tools
     tables = []
     if options.bits or both:
         rows = []
-        for name in SMALL:
+        for name in [one for one in SMALL if one in options.only]:
             for row in by_bits(name):
                 print(" | ".join(row), file=sys.stderr, flush=True)
                 rows.append(row)
@@ -148,7 +157,7 @@ def main() -> None:
         tables.append(markdown([*header, "top-1", "points lost"], rows))
     if options.tools or both:
         rows = []
-        for name in MODELS_BY_NAME:
+        for name in options.only:
             for tool in ("Vitis", "Quartus") if name in SMALL else ("Vitis, streamed", "Vivado, streamed"):
                 rows.append(simulated(name, tool))
                 print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
