@@ -10,12 +10,18 @@ import numpy as np
 
 from bitsmith.errors import PipelineError
 from bitsmith.ir.fusion import materialised
+from bitsmith.ir.graph import Value
 from bitsmith.ir.moments import ClippedNormal
 from bitsmith.ir.statistics import Histogram, Statistics, ValueStatistics
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import NOISE, Module
 from bitsmith.passes.data_free.located import located
 from bitsmith.passes.data_free.propagate import propagate
+
+COLOURS = 3
+PIXELS = 3.0
+"""Deviations from the mean within which the pixels of a picture of three colours lie: their range is about four (see
+`QUARTER` in data_free/inputs.py), the mean seldom in its middle. Of one channel it may be anything."""
 
 COUNTED = 10_000_000
 """Elements that a histogram stands for: what is rarer than one of them is not in it."""
@@ -32,15 +38,18 @@ class EstimateStatistics(Pass):
 
     bins:  of each histogram at most.
     reach: how many deviations from its mean a channel's range goes.
-    alone: the same in a model that keeps no batch normalisation, for inputs of which no range is given. With a range,
-           it is `reach`.
+    alone: the same in a model that keeps no batch normalisation, where noise has been through the network too: what
+           that reached is added, and channels whose deviations are guesses leave no room for rare elements.
+    outputs: the same of that model's outputs, and of inputs of which no range is given: a clipped output is a wrong
+           answer, where a clipped activation is one of many. Pixels of colours lie within three deviations.
     """
 
     name: ClassVar[str] = "estimate-statistics"
 
     bins: int = 2048
     reach: float = 6.0
-    alone: float = 9.0
+    alone: float = 4.5
+    outputs: float = 9.0
 
     def run(self, module: Module) -> Changes:
         changes = Changes()
@@ -54,20 +63,29 @@ class EstimateStatistics(Pass):
             changes.refuse(name, reason)
         known = len(found.known) - len(module.batch_norms.inputs)
         moments = propagate(module.graph, found.known)
-        told = known or all(math.isfinite(one.lowest) for one in module.batch_norms.inputs.values())
-        reach = self.reach if told else self.alone
         values = {
-            value.name: value_statistics(moments[value.name], self.bins, reach) for value in materialised(module.graph)
+            value.name: value_statistics(moments[value.name], self.bins, self.reach if known else self._alone(value))
+            for value in materialised(module.graph)
         }
         seen = module.statistics
         if seen is not None and module.made_up == NOISE:
-            values = {name: _widened(value, seen.values.get(name)) for name, value in values.items()}
+            inputs = {value.name for value in module.graph.inputs}
+            values = {
+                name: value if name in inputs else _widened(value, seen.values.get(name))
+                for name, value in values.items()
+            }
         module.statistics = Statistics(samples=0, values=values, grams=seen.grams if seen is not None else {})
         for name in values:
             changes.change(name)
         source = f"{known} batch normalisations" if known else "guesses at the inputs alone"
         changes.note(f"no data: ranges of {len(values)} activations by moments propagated from {source}")
         return changes
+
+    def _alone(self, value: Value) -> float:
+        """The reach of a value in a model without batch normalisation."""
+        if value.is_input and value.rank == 4 and value.shape[1] == COLOURS:
+            return PIXELS
+        return self.outputs if value.is_input or value.is_output else self.alone
 
 
 def _widened(value: ValueStatistics, seen: ValueStatistics | None) -> ValueStatistics:

@@ -108,6 +108,19 @@ def test_without_batch_normalisation_noise_stands_in_and_chooses_no_observer() -
     assert any("ranges by min-max" in note for note in notes)
 
 
+def test_without_batch_normalisation_pixels_keep_to_a_picture_and_outputs_are_not_clipped() -> None:
+    """A colour input is taken to be standard normal; of the last sum, nine deviations of what propagates."""
+    module, _ = after(f"{RECORDING},{SMALL},calibrate,estimate-statistics", norms=False)
+    wider, _ = after(f"{RECORDING},{SMALL},calibrate,estimate-statistics{{outputs=18}}", norms=False)
+    found, twice = module.require_statistics().values, wider.require_statistics().values
+    (given,), (made,) = module.graph.inputs, module.graph.outputs
+    assert (found[given.name].minimum, found[given.name].maximum) == pytest.approx((-3.0, 3.0))
+    assert twice[made.name].maximum - twice[made.name].minimum > 1.5 * (
+        found[made.name].maximum - found[made.name].minimum
+    )
+    assert {name for name in found if found[name].maximum != twice[name].maximum} == {made.name}
+
+
 def test_estimated_ranges_hold_the_hidden_data() -> None:
     module, _ = after(f"{RECORDING},estimate-statistics")
     estimated = module.require_statistics().values
