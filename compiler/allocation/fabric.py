@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from bitsmith.allocation.costs import group_by_value
 from bitsmith.allocation.problem import Group, Row
 from bitsmith.ir.graph import Graph
-from bitsmith.ir.linear import LINEAR, weight_value
+from bitsmith.ir.linear import linear_nodes, weight_value
 
 Told = Mapping[str, float]
 """Look-up tables by the name of the operation."""
@@ -25,6 +25,7 @@ def lut_row(graph: Graph, groups: Sequence[Group], widest: Mapping[int, Told], n
     or as few, as they may.
     """
     of = group_by_value(groups)
+    linear = {node.name for node in linear_nodes(graph)}
     reference = max(widest)
     left = dict(widest[reference])
     least = dict(narrowest[reference])
@@ -35,7 +36,7 @@ def lut_row(graph: Graph, groups: Sequence[Group], widest: Mapping[int, Told], n
         if node.name not in left or first not in of:
             continue
         read = of[first]
-        if node.op in LINEAR:
+        if node.name in linear:
             weight = of[weight_value(node).name]
             terms = pairs.setdefault((weight.name, read.name), {})
             for bits in weight.widths:
