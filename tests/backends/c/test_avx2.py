@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from bitsmith import compile, load
 from bitsmith.backends.c import build, host
 from bitsmith.backends.c.capabilities import refusals
+from bitsmith.execution.reals import quantize_inputs
 from bitsmith.ir.formats import Format, IntegerType
-from bitsmith.ir.integer import IntegerGraph
+from bitsmith.ir.integer import Conv, IntegerGraph, Linear
+from bitsmith.recipe import Recipe
 from bitsmith.target import load_target
 from tests.backends.c.agreement import assert_equal
 from tests.backends.c.test_helium import side_by_side, strided
@@ -43,7 +51,7 @@ CASES = {
     ],
     "avx2 tables": [
         conv((5, 4), 16, 8, kernel=1, x=TWO_BITS, y=TWO_BITS, weight_bits=2),
-        conv((7, 6), 40, 16, x=TWO_BITS, weight_bits=2),
+        conv((7, 7), 40, 16, x=TWO_BITS, weight_bits=2),
         conv((3, 3), 70, 34, x=SIGNED_TWO, y=SIGNED_TWO, weight_bits=2, clamp=(-1, 1)),
         conv((9,), 33, 6, x=TWO_BITS, y=UNSIGNED, weight_bits=2),
         strided(conv((9, 8), 128, 66, x=TWO_BITS, weight_bits=2), (2, 3), (0, 1, 1, 0)),
@@ -51,6 +59,28 @@ CASES = {
         linear((1, 5, 2), 100, x=SIGNED_TWO, weight_bits=2),
     ],
 }
+
+
+def shifted(graph: IntegerGraph, span: int) -> IntegerGraph:
+    """A graph of one operation, the weights of each output moved by a number of its own, into `span` neighbours."""
+    (operation,) = graph.operations
+    assert isinstance(operation, Conv | Linear)
+    outputs = len(operation.weight)
+    lowest = np.random.default_rng(3).integers(-60, 50, outputs).reshape(-1, *[1] * (operation.weight.ndim - 1))
+    weight_format = Format(IntegerType(8), operation.weight_format.scale, axis=operation.weight_format.axis)
+    weight = lowest + np.abs(operation.weight.astype(np.int64)) % span
+    moved = replace(operation, weight=weight, weight_format=weight_format)
+    return replace(graph, operations=(moved,))
+
+
+CASES["avx2 tables"] += [
+    shifted(conv((5, 4), 40, 16, x=SIGNED_TWO), 4),
+    shifted(linear((70,), 40, x=TWO_BITS), 3),
+]
+CASES["avx2 bytes"] += [
+    shifted(conv((5, 4), 20, 6), 16),
+    shifted(conv((2, 5), 18, 6, kernel=1, x=UNSIGNED), 9),
+]
 
 
 @pytest.fixture(params=["vectors", "plain C"])
@@ -91,3 +121,20 @@ def test_what_they_do_not_do_is_left_to_portable_c(graph: IntegerGraph) -> None:
 def test_the_target_is_fine() -> None:
     assert refusals(TARGET) == []
     assert host.vector_flags({"model.c": "int x;"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("weights", "activations", "expected"), [(8, 8, "avx2 words"), (4, 8, "avx2 bytes"), (2, 2, "avx2 tables")]
+)
+def test_a_trained_model(
+    weights: int, activations: int, expected: str, model_file: Callable[[str], Path], tmp_path: Path
+) -> None:
+    data = model_file("mnist_cnn.calib.npz")
+    # Not its accuracy is asked for here.
+    recipe = Recipe(effort="fast", weights=weights, activations=activations)
+    compile(model_file("mnist_cnn.onnx"), TARGET.name, data, tmp_path / "out", recipe=recipe, explain=False)
+    graph = load(tmp_path / "out").graph
+    with np.load(data) as samples:
+        inputs = quantize_inputs(graph, dict.fromkeys(graph.inputs, samples["x"][:8]))
+    assert expected in families(graph)
+    assert_equal(graph, inputs, TARGET)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bitsmith.backends.c.kernels.avx2.codes import Codes, codes
+from bitsmith.backends.c.kernels.avx2.codes import TABLE, Codes, codes
 from bitsmith.backends.c.kernels.avx2.panels import LANES, Gemm, columns_at_once, gemm, panel, runs, steps
 from bitsmith.backends.c.kernels.kernel import Kernel, KernelFamily, Site
 from bitsmith.ir.bounds import INT32_MAGNITUDE
@@ -27,13 +27,14 @@ SHORTEST = 2
 class Products:
     """How an operation multiplies bytes.
 
-    lowest: the input that becomes 0. bias: with what that makes of the weights.
+    lowest: the input that becomes 0. bias: with what that makes of the weights. total: and of the sum of all inputs.
     run: steps, of two groups each, whose sums 16 bits hold. number: runs of a row.
     """
 
-    codes: Codes
+    coded: Codes
     lowest: int
     bias: np.ndarray[tuple[int], np.dtype[np.int64]]
+    total: int
     run: int
     number: int
 
@@ -44,12 +45,12 @@ class Products:
 
 def products(site: Site, found: Gemm) -> Products | str:
     """The products of an operation, or why there are none."""
-    coded = codes(found)
+    coded = codes(found.rows, TABLE)
     if coded is None:
-        return "its weights are of more than sixteen levels, or pass 8 bits"
+        return "its weights are of more than sixteen levels"
     zero = site.x.zero_point
     lowest, highest = min(site.ranges[0].lowest, zero), max(site.ranges[0].highest, zero)
-    rows = found.rows.astype(np.int64)
+    rows = coded.weights
     bias = found.bias + (lowest - zero) * rows.sum(axis=1)
     if int(np.abs(bias).max()) > INT32_MAGNITUDE:
         return "its bias would pass 32 bits"
@@ -61,7 +62,7 @@ def products(site: Site, found: Gemm) -> Products | str:
     lengths = runs(reaches * (highest - lowest), 0, WORD, 1)
     if lengths is None or lengths[0] < min(SHORTEST, count):
         return "sums of its products pass 16 bits too soon"
-    return Products(coded, lowest, bias, *lengths)
+    return Products(coded, lowest, bias, (lowest - zero) * found.length, *lengths)
 
 
 class Avx2Bytes(KernelFamily):
@@ -91,12 +92,17 @@ class Avx2Bytes(KernelFamily):
             "avx2/bytes.c.j2",
             context={"gemm": found, "made": made, "depth": made.depth, "at_once": at_once, "panel": count},
             constants=(
-                made.codes.packed(made.depth, GROUP),
-                made.codes.table,
+                made.coded.packed(made.depth, GROUP),
+                made.coded.table,
+                *made.coded.bases(LANES),
                 *steps(made.bias, found.rule, LANES),
             ),
-            helpers=("avx2/vectors.c.j2", "avx2/bytes_of.c.j2"),
+            helpers=(
+                "avx2/vectors.c.j2",
+                "avx2/bytes_of.c.j2",
+                *([] if made.coded.base is None else ["avx2/based.c.j2", "avx2/total_of_bytes.c.j2"]),
+            ),
             scratch=made.depth * count,
             gaps=found.gap(site, count),
-            note=f"weights of {len(made.codes.levels)} levels looked up, sums of {4 * made.run} products in 16 bits",
+            note=f"weights of {len(made.coded.levels)} levels looked up, sums of {4 * made.run} products in 16 bits",
         )

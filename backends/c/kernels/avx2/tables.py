@@ -6,6 +6,8 @@ products an instruction, and one more adds them up. The tables of all sixteen pa
 same for every layer of these levels (product tables: Ganji et al. 2023, DeepGEMM, arXiv:2304.09049, section 3, which
 looks single products up, by an index that is put together from weight and input first).
 
+Where each output has levels about a base of its own, the base is taken times the sum of all inputs, once a column.
+
 Sums grow in bytes as long as the weights prove that they cannot pass them, then in 16 bits, then in 32. Levels are
 whatever a codebook has: nothing depends on their being equally far apart.
 """
@@ -18,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.backends.c.kernels.avx2.codes import Codes, codes
 from bitsmith.backends.c.kernels.avx2.panels import Gemm, columns_at_once, gemm, padded, panel, runs, steps
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 
@@ -41,7 +44,7 @@ class Tables:
     lowest:  the input that is code 0.
     sums:    (16 pairs of inputs, 16 pairs of weights): sums of two products, less `middle`. A pair of codes is the
              number first + 4 * second.
-    pairs:   of weights, (outputs, length / 2).
+    coded:   the weights. pairs: of them, (outputs, length / 2).
     padding: the code of an input that stands for 0.0.
     run:     how many pairs' sums a byte holds, an even number. number: of runs in a row, filled up with padding.
     """
@@ -49,6 +52,7 @@ class Tables:
     lowest: int
     sums: Wide
     middle: int
+    coded: Codes
     pairs: Wide
     padding: int
     run: int
@@ -64,20 +68,21 @@ def tables(site: Site, found: Gemm) -> Tables | str:
     """The tables of an operation, or why there are none."""
     zero = site.x.zero_point
     lowest, highest = min(site.ranges[0].lowest, zero), max(site.ranges[0].highest, zero)
-    levels = np.unique(found.rows).astype(np.int64)
-    if highest - lowest >= LEVELS or len(levels) > LEVELS:
-        return "its inputs or its weights are of more than four levels"
+    if highest - lowest >= LEVELS:
+        return "its inputs are of more than four levels"
+    coded = codes(found.rows, LEVELS)
+    if coded is None:
+        return "its weights are of more than four levels"
     if found.channels % 2:
         return "pairs of inputs would straddle its pixels, whose channels are odd in number"
     # Codes that never come up are as the last one that does.
     inputs = np.minimum(lowest + np.arange(LEVELS), highest) - zero
-    products = inputs[:, None] * np.pad(levels, (0, LEVELS - len(levels)), mode="edge")
+    products = inputs[:, None] * np.pad(coded.levels, (0, LEVELS - len(coded.levels)), mode="edge")
     sums = (products[None, :, None, :] + products[:, None, :, None]).reshape(LEVELS**2, LEVELS**2)
     middle = int(sums.min() + sums.max()) // 2
     sums = sums - middle
     reach = np.abs(sums).max(axis=0)
-    codes = np.searchsorted(levels, found.rows)
-    pairs = codes[:, 0::2] + LEVELS * codes[:, 1::2]
+    pairs = coded.codes[:, 0::2] + LEVELS * coded.codes[:, 1::2]
     reaches = reach[pairs]
     found_runs = runs(reaches, abs(middle), BYTE, 2)
     if found_runs is None:
@@ -85,7 +90,7 @@ def tables(site: Site, found: Gemm) -> Tables | str:
     run, number = found_runs
     if int(reaches.sum(axis=1).max()) + run * abs(middle) > WORD:
         return "its sums pass 16 bits"
-    return Tables(lowest, sums, middle, pairs, zero - lowest, run, number)
+    return Tables(lowest, sums, middle, coded, pairs, zero - lowest, run, number)
 
 
 def blocks(pairs: Wide, steps: int, vectors: int) -> Wide:
@@ -151,9 +156,14 @@ class Avx2Tables(KernelFamily):
                     f"of two products less {made.middle}: of sixteen pairs of inputs with sixteen pairs of weights",
                     alignment=16,
                 ),
+                *made.coded.bases(vectors * VECTOR),
                 *steps(found.bias + made.middle * made.steps, found.rule, vectors * VECTOR),
             ),
-            helpers=("avx2/vectors.c.j2", "avx2/tables_of.c.j2"),
+            helpers=(
+                "avx2/vectors.c.j2",
+                "avx2/tables_of.c.j2",
+                *([] if made.coded.base is None else ["avx2/based.c.j2", "avx2/total_of_codes.c.j2"]),
+            ),
             scratch=made.steps * count + image,
             gaps=found.gap(site, count) if found.is_direct else {0: -site.output.bytes},
             note=f"two products a look-up, sums of {made.run} look-ups in 8 bits",
