@@ -13,7 +13,7 @@ TYPED    := build/typed
 
 # Debian packages that the tests need beyond make, git, python3 and python3-venv: compilers of microcontrollers, and
 # machines to run what they make.
-APT_PACKAGES := gcc g++ gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
+APT_PACKAGES := gcc g++ clang gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
                 gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
 
 # Give both on the command line to select tests: make unit JOBS=0 PYTEST='tests/passes -k fold'
@@ -76,7 +76,8 @@ bench: $(VENV)/.installed-test ## Run the benchmarks: hours, and the machine to 
 	$(BIN)/python -m tests.benchmarks.calibration_memory
 	$(BIN)/python -m tests.benchmarks.calibration_speed
 	$(BIN)/python -m tests.benchmarks.mcu --write build/mcu.md
-	$(BIN)/python -m tests.benchmarks.rtl
+	$(BIN)/python -m tests.benchmarks.rtl --write build/rtl.md
+	$(BIN)/python -m tests.benchmarks.fpga --write build/fpga.md
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.search --workers dscnn_kws
 
