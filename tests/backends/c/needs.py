@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from functools import cache
+from typing import NoReturn
 
 import pytest
 
@@ -31,8 +33,17 @@ def machine_of(name: str) -> tuple[Target, Machine]:
     assert machine is not None
     absent = missing(machine, target)
     if absent:
-        reason = f"{', '.join(absent)} not found: apt-get install {' '.join(packages(absent))}"
-        if IN_CI and apt_can_install():
-            pytest.fail(f"{reason}, as make apt does", pytrace=False)
-        pytest.skip(reason)
+        _go_without(absent, packages(absent))
     return target, machine
+
+
+def command(name: str, *debian: str) -> str:
+    """The path of a command, which these Debian packages bring; without it as above."""
+    return shutil.which(name) or _go_without([name], debian)
+
+
+def _go_without(absent: Iterable[str], debian: Iterable[str]) -> NoReturn:
+    reason = f"{', '.join(absent)} not found: apt-get install {' '.join(debian)}"
+    if IN_CI and apt_can_install():
+        pytest.fail(f"{reason}, as make apt does", pytrace=False)
+    pytest.skip(reason)

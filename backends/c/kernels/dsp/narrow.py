@@ -36,7 +36,7 @@ PLACES = {4: (0, 1, 4, 5, 2, 3, 6, 7), 2: (0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7,
 FOUR = 4
 """Inputs that a load takes, and of which a column is made up: 8 of them are expanded together for 2-bit weights."""
 
-WRITTEN_OUT = {4: 6, 2: 3}
+WRITTEN_OUT = {4: 6, 2: 4}
 """By bits, words of an output in a round of the tile's loop, which can begin at any four weights of them."""
 
 
