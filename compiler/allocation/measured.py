@@ -97,7 +97,8 @@ def require_within(costs: Mapping[str, float], limits: Mapping[str, float]) -> N
         figures = " and ".join(f"{name} is {shown(name, costs[name])} of {shown(name, limits[name])}" for name in over)
         raise BudgetError(
             f"the compiled model is over its budget: {figures}",
-            fix="Give fewer bits, or --weights mixed --activations mixed to have them chosen for the budget.",
+            fix="Give fewer bits, or --weights mixed --activations mixed to have them chosen for the budget."
+            + (" Where they were, learned rounding took more than was predicted: give less." if LUTS in over else ""),
         )
 
 
