@@ -34,18 +34,22 @@ Method = Callable[[Study, bool], Found]
 
 
 def _direct(study: Study, free: bool) -> Found:
+    activations = activation_losses(study)
     rounded = nearest(study)
-    return weight_losses(study, rounded), activation_losses(study), rounded
+    return weight_losses(study, rounded), activations, rounded
 
 
 def _learned(study: Study, free: bool) -> Found:
+    # First, so that what weights are rounded to, at all widths, is not held meanwhile.
+    activations = activation_losses(study)
     rounded = learned(study, free).constants
-    return weight_losses(study, rounded), activation_losses(study), rounded
+    return weight_losses(study, rounded), activations, rounded
 
 
 def _reconstruction(study: Study, free: bool) -> Found:
+    activations = activation_losses(study)
     found = learned(study, free)
-    return weighted_errors(study, found), activation_losses(study), found.constants
+    return weighted_errors(study, found), activations, found.constants
 
 
 def _second_order(study: Study, free: bool) -> Found:
@@ -149,7 +153,7 @@ class MeasureSensitivity(Pass):
             for group in activation_groups(graph)
         ]
         data = given.take(min(self.samples, _affordable(graph, weights, activations)))
-        divergence = Divergence.of(graph, data, self.divergence, batch_size(graph))
+        divergence = Divergence.of(graph, data, self.divergence, batch_size(graph, len(data)))
         return Study(graph, data, weights, activations, divergence, module.seed, module.progress)
 
     def _widths(self, text: str, legal: Sequence[int]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bitsmith.passes.sensitivity.felt import Arrays, Felt
-from bitsmith.passes.sensitivity.study import Study, Table, on_grid
+from bitsmith.passes.sensitivity.study import Study, Table, on_grid, samples_on_grid
 
 Rounded = Mapping[str, Mapping[int, Arrays]]
 """By weight and bits: the constants that then stand in its layer."""
@@ -30,6 +30,7 @@ def weight_losses(study: Study, rounded: Rounded) -> Table:
             seen += network.samples
             for bits, constants in rounded[part.name].items():
                 table[part.name][bits] += study.share(network) * felt.constants(part.layer, constants)
+        del felt, network
     return table
 
 
@@ -43,7 +44,8 @@ def activation_losses(study: Study) -> Table:
             study.progress("sensitivity of activations", seen, len(study.data) * len(study.activations))
             seen += network.samples
             for bits, chosen in part.formats.items():
-                changed = {name: on_grid(network.activations[name], chosen) for name in part.computed}
+                changed = {name: samples_on_grid(network.activations[name], chosen) for name in part.computed}
                 constants = {name: on_grid(array, chosen) for name, array in part.constants.items()}
                 table[part.name][bits] += study.share(network) * felt.activations(changed, constants)
+        del felt, network
     return table

@@ -24,7 +24,7 @@ from bitsmith.passes.sensitivity.study import FloatArray, Study, WeightPart
 DAMPING = 0.01
 REFITS, SWEEPS = 3, 4
 
-AT_ONCE = 1 << 20
+AT_ONCE = 1 << 19
 """Weights rounded together, copies for several widths among them: rounding has a dozen arrays of that size."""
 
 
@@ -54,11 +54,12 @@ def learned(study: Study, free: bool) -> Learned:
         for network in study.networks():
             for part in study.weights:
                 grams[part.name].add(network.activations[part.layer.nodes[0].operand(0).name])
+            del network
         constants: dict[str, dict[int, dict[str, FloatArray]]] = {}
         errors: dict[str, dict[int, float]] = {}
         for index, part in enumerate(study.weights):
             study.progress("learn rounding", index, len(study.weights))
-            constants[part.name], errors[part.name] = _rounded(part, grams[part.name].result(), free)
+            constants[part.name], errors[part.name] = _rounded(part, grams.pop(part.name).result(), free)
     return Learned(constants, errors)
 
 
@@ -73,9 +74,11 @@ def _rounded(part: WeightPart, gram: Gram, free: bool) -> tuple[dict[int, dict[s
     problem = _side_by_side(rows, matrix, list(part.formats.values()))
     refit = free and all(chosen.is_per_channel for chosen in part.formats.values())
     at_once = max(1, AT_ONCE // (rows.shape[0] * rows.shape[2]))
-    starts = range(0, problem.weight.shape[1], at_once)
-    error = np.concatenate([_error(problem.rows(slice(one, one + at_once)), refit) for one in starts], axis=1)
-    squares = np.einsum("grk,grk->gr", error @ matrix, error)
+    error, squares = np.empty(problem.weight.shape), np.empty(problem.scale.shape)
+    for start in range(0, problem.weight.shape[1], at_once):
+        part_of_rows = slice(start, start + at_once)
+        error[:, part_of_rows] = found = _error(problem.rows(part_of_rows), refit)
+        squares[:, part_of_rows] = np.einsum("grk,grk->gr", found @ matrix, found)
     constants: dict[int, dict[str, FloatArray]] = {}
     errors: dict[int, float] = {}
     for index, bits in enumerate(part.formats):

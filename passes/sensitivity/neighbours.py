@@ -35,6 +35,7 @@ def interactions(study: Study, rounded: Rounded, losses: Table) -> dict[Pair, fl
             seen += network.samples
             agreement = study.share(network) * _agreement(felt, first, second, rounded)
             agreements[first.name, second.name] = agreements.get((first.name, second.name), 0.0) + agreement
+        del felt, network, pairs
     found: dict[Pair, float] = {}
     for (one, two), agreement in agreements.items():
         for bits, loss in losses[one].items():

@@ -21,8 +21,11 @@ FloatArray = npt.NDArray[np.float32]
 Table = dict[str, dict[int, float]]
 """By name and bits: nats, or whatever else is told of a part at a width."""
 
-MEMORY = 192 << 20
+MEMORY = 128 << 20
 """Bytes of float activations that are held at a time: samples are looked at in as many parts as that takes."""
+
+AT_ONCE = 1 << 20
+"""Elements put on a grid at a time, unless one sample has more: that takes a handful of float64 copies of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +81,11 @@ class Study:
     progress: Progress = silent
 
     def networks(self) -> Iterator[Network]:
-        """The network on one part of the samples after another."""
-        for batch in self.data.batches(batch_size(self.graph)):
+        """The network on one part of the samples after another.
+
+        Whoever looks at one must let go of it before asking for the next, or the activations of both are held.
+        """
+        for batch in self.data.batches(batch_size(self.graph, len(self.data))):
             yield Network(self.graph, batch)
 
     def share(self, network: Network) -> float:
@@ -87,13 +93,23 @@ class Study:
         return network.samples / len(self.data)
 
 
-def batch_size(graph: Graph) -> int:
-    """How many samples' activations are held at a time."""
+def batch_size(graph: Graph, samples: int) -> int:
+    """How many of the samples' activations are held at a time: about as many in each part."""
     elements = sum(math.prod(layer.output.sample_shape) for layer in layers_of(graph))
-    return max(1, MEMORY // (4 * elements))
+    parts = math.ceil(samples / max(1, MEMORY // (4 * elements)))
+    return math.ceil(samples / parts)
 
 
 def on_grid(real: FloatArray, chosen: Format) -> FloatArray:
     """The nearest that a format can say."""
     rounded: FloatArray = chosen.dequantize(chosen.quantize(real))
+    return rounded
+
+
+def samples_on_grid(real: FloatArray, chosen: Format) -> FloatArray:
+    """The same of an activation, (n, ...), whose format is one for all of it: a few samples at a time."""
+    step = max(1, AT_ONCE * len(real) // max(real.size, 1))
+    rounded = np.empty_like(real)
+    for start in range(0, len(real), step):
+        rounded[start : start + step] = on_grid(real[start : start + step], chosen)
     return rounded

@@ -67,6 +67,7 @@ def second_order(study: Study) -> tuple[Table, Table]:
             study.progress("second-order sensitivity", seen, total)
             seen += network.samples
             _add(activations[activation.name], _of_activation(activation, felt, network, random), study.share(network))
+        del felt, network
     return weights, activations
 
 

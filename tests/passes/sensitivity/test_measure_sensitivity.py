@@ -179,7 +179,7 @@ def test_samples_are_looked_at_in_parts_that_fit_in_memory(monkeypatch: pytest.M
     _, whole = measured()
     monkeypatch.setattr(study, "MEMORY", 1 << 16)
     module, parts = measured()
-    assert study.batch_size(module.graph) < SAMPLES / 3
+    assert study.batch_size(module.graph, SAMPLES) < SAMPLES / 3
     for tables in ("weights", "activations"):
         for name, losses in getattr(parts, tables).items():
             assert losses == pytest.approx(getattr(whole, tables)[name], rel=0.05, abs=1e-7)
