@@ -28,7 +28,7 @@ ATTEMPTS = 4
 """Times that bits are chosen anew where the backend says that the last choice takes more than was predicted."""
 
 RESERVE = 0.1
-"""Of a budget of look-up tables: weights are rounded to the nearest here, and learned ones were seen to take 6 % more."""
+"""Of a budget of look-up tables: weights are rounded to nearest here, and learned ones were seen to take 6 % more."""
 
 
 @dataclass(frozen=True)
