@@ -9,6 +9,8 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from bitsmith.cli import check, compile, evaluate, listing, report, search, verify
+from bitsmith.cli.completion import SHELLS, PrintCompletion
+from bitsmith.cli.examples import told
 from bitsmith.errors import BitsmithError
 from bitsmith.registry import suggest
 
@@ -72,11 +74,25 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"bitsmith {version('bitsmith')}")
+    parser.add_argument(
+        "--completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        metavar="|".join(SHELLS),
+        help='print what lets a shell complete commands: eval "$(bitsmith --completion bash)"',
+    )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands: dict[str, Parser] = {}
     for module in COMMANDS:
         for name, summary, add_options, run in module.COMMANDS:
-            command = subparsers.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+            command = subparsers.add_parser(
+                name,
+                help=summary,
+                description=summary,
+                epilog=told(name),
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+                allow_abbrev=False,
+            )
             command.add_argument("--json", action="store_true", help="print the result as JSON")
             command.add_argument("--quiet", action="store_true", help="print nothing but errors (and JSON)")
             add_options(command)
