@@ -43,9 +43,10 @@ def _elu(node: Node, x: Reals) -> Reals:
 def _gelu(node: Node, x: Reals) -> Reals:
     """Hendrycks and Gimpel 2016, arXiv:1606.08415: x times the normal distribution's function, or by its tanh form."""
     if node.attribute("approximate", "none") == "tanh":
-        return 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
-    below: Reals = special.ndtr(x)
-    return x * below
+        share: Reals = 0.5 * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
+    else:
+        share = special.ndtr(x)
+    return x * share
 
 
 def _hard_sigmoid(node: Node, x: Reals) -> Reals:

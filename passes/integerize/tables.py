@@ -54,7 +54,8 @@ def _extended(node: Node, x: Reals, results: Reals) -> Reals:
             fix="Look at what the model computes there.",
         )
     nearest = inside[np.abs(np.arange(len(x))[:, None] - inside).argmin(axis=1)]
-    return results[nearest]
+    extended: Reals = results[nearest]
+    return extended
 
 
 def _clip(node: Node, x: Reals) -> Reals:
