@@ -50,29 +50,34 @@ def parameter_formats(
         weight, bias = weight_value(node), bias_value(node)
         step = formats[node.operand(0)].scale[0]
         scales = _weight_scales(node, quantizers, target)
-        is_shared = bool(np.ptp(scales[~np.isnan(scales)]) <= CLOSE * np.nanmax(scales)) if scales.size else True
+        is_shared = bool(np.ptp(scales) <= CLOSE * scales.max())
         if is_shared or "channel" not in target.granularities:
             _require_shared(node, is_shared, target)
-            scales = np.full(1, np.nanmax(scales))
-        scales = np.where(np.isnan(scales), np.nanmax(scales), scales)
+            scales = scales[:1]
         axis = None if is_shared else output_axis(node)
         kind = IntegerType(quantizers.weights[weight.name].bits)
         found[weight.name] = Format(kind, tuple(float(one) for one in scales), axis=axis)
         require_scales(found[weight.name].scale, weight.name, target)
         if bias is not None and bias.constant is not None:
             products = step * np.array(found[weight.name].scale)
+            if bias.constant.size not in (1, len(products)) and len(products) > 1:
+                raise UnsupportedError(
+                    f"a bias of {bias.constant.size} numbers for {len(products)} outputs",
+                    where=node.where,
+                    fix="Give it one number an output.",
+                )
             integers = bias.constant.astype(np.float64).ravel() / products
             _require_fits(node, integers)
             off = np.abs(integers - np.rint(integers)) - np.abs(integers) * 2.0**-22
             if off.max(initial=0) > WHOLE:
                 rounded.add(node.name)
-            bias_axis = None if is_shared else bias.constant.ndim - 1
+            bias_axis = None if len(products) == 1 else max(bias.constant.ndim - 1, 0)
             found[bias.name] = Format(IntegerType(32), tuple(products), axis=bias_axis)
     return found, rounded
 
 
 def _weight_scales(node: Node, quantizers: Quantizers, target: Target) -> Reals:
-    """The scale of each output's weights, NaN where all are 0.
+    """The scale of each output's weights; the file's own where all are 0.
 
     They are read off the float weights, which normalising may have scaled since: a batch normalisation behind the
     layer, or a Gemm's alpha, multiplies an output's weights all alike, and their integers with them.
@@ -108,7 +113,7 @@ def _weight_scales(node: Node, quantizers: Quantizers, target: Target) -> Reals:
             where=node.where,
             fix="Fold batch normalisation into the weights before quantizing.",
         )
-    found: Reals = np.abs(scales[:, 0])
+    found = np.where(np.isnan(scales[:, 0]), fixed.scales, np.abs(scales[:, 0]))
     # Divided out of float32 products, a scale is off in its last bit; one that nothing changed is the file's own.
     untouched = np.abs(found - fixed.scales) <= CLOSE * fixed.scales
     return np.where(untouched, fixed.scales.astype(np.float64), found)

@@ -119,6 +119,10 @@ class Settled:
     def _dissolve(self, node: Node) -> None:
         """A Quantizer becomes the format of what it reads; or a table, where that is on a grid already."""
         value, quantizer = node.operand(0), self._of(node)
+        if value.constant is not None:
+            raise UnsupportedError(
+                f"it rounds {value.name}, which is the same for all data", where=node.where, fix="Fold it first."
+            )
         held = self.formats.get(value)
         if held is None and not value.is_shared and not (value.is_input and node.output.is_output):
             self._graph.replace(node.output, value)

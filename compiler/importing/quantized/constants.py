@@ -40,6 +40,8 @@ class QuantizedConstant:
     def as_weight(self, axis: int, where: str) -> FixedWeight:
         """The integers of a weight whose outputs are along `axis`; UnsupportedError where no kernel could take them."""
         outputs = self.integers.shape[axis]
+        if self.integers.size == 0:
+            raise ModelError("a weight without elements", where=where, fix="Export the model again.")
         scales = np.moveaxis(self.scales, axis, 0).reshape(outputs, -1)
         integers = np.moveaxis(self.integers - self.zero_points, axis, 0).reshape(outputs, -1)
         if scales.size and np.any(scales != scales[:, :1]):
@@ -88,8 +90,12 @@ def spread(parameter: Array, shape: tuple[int, ...], axis: int, where: str) -> A
     )
 
 
-def rounded(real: Array, scales: Array, zero_points: Array, lowest: int, highest: int) -> npt.NDArray[np.int64]:
-    """QuantizeLinear: half to even in float32, saturated."""
+def rounded(
+    real: Array, scales: Array, zero_points: Array, kind: IntegerType, where: str, ends: tuple[int, int] | None = None
+) -> QuantizedConstant:
+    """QuantizeLinear of a constant: half to even in float32, saturated at the ends of the type or nearer ones."""
+    if not np.isfinite(real).all():
+        raise ModelError("a weight that is not finite", where=where, fix="Repair the weights: training diverged.")
     steps = np.rint(real.astype(np.float32) / scales.astype(np.float32)).astype(np.float64)
-    integers: npt.NDArray[np.int64] = np.clip(steps + zero_points, lowest, highest).astype(np.int64)
-    return integers
+    integers = np.clip(steps + zero_points, *(ends or (kind.lowest, kind.highest))).astype(np.int64)
+    return QuantizedConstant(integers, scales, zero_points, kind)

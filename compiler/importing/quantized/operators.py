@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
-from bitsmith.errors import UnsupportedError
+from bitsmith.errors import ModelError, UnsupportedError
 from bitsmith.importing.quantized.constants import QuantizedConstant, spread
 from bitsmith.importing.quantized.qdq import format_of, scale_of, type_of
 from bitsmith.importing.quantized.reader import Integers, Reader, attribute
@@ -104,6 +104,8 @@ def _unary(op: str) -> Handler:
 
 def _concat(reader: Reader, node: NodeProto) -> None:
     """Its scale and zero point come first; each input is followed by its own."""
+    if len(node.input) % 3 != 2:
+        raise ModelError("an operand without scale and zero point", where=node_label(node), fix="Export it again.")
     inputs = [_operand(reader, node, index) for index in range(2, len(node.input), 3)]
     _result(reader, node, "Concat", inputs, format_of(reader, node, 0, 1), **_attributes(node))
 

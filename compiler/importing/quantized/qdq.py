@@ -66,8 +66,16 @@ def format_of(reader: Reader, node: NodeProto, scale_index: int, zero_index: int
         declared = attribute(node, "output_dtype", 0)
         stored = helper.tensor_dtype_to_np_dtype(declared) if declared else np.dtype(np.uint8)
         return Format(type_of(stored, node), (float(scale.item()),))
-    kind = type_of(zero_point.dtype, node)
-    return Format(kind, (float(scale.item()),), int(zero_point.astype(np.int64).item()))
+    return Format(type_of(zero_point.dtype, node), (float(scale.item()),), one_number(zero_point, node))
+
+
+def one_number(array: Array, node: NodeProto) -> int:
+    """The integer in an operand that must be one."""
+    if array.size != 1 or not np.isfinite(array.astype(np.float64)).all():
+        raise ModelError(
+            f"{list(array.shape)} numbers where one is due", where=node_label(node), fix="Export the model again."
+        )
+    return int(array.astype(np.int64).item())
 
 
 def quantize(reader: Reader, node: NodeProto) -> None:
@@ -126,14 +134,14 @@ def clip(reader: Reader, node: NodeProto) -> None:
     held = reader.held(node.input[0])
     bounds = [reader.array(node, index) for index in (1, 2)]
     if isinstance(held, np.ndarray) and held.dtype.kind not in "fb":
-        low, high = (None if bound is None else int(bound.item()) for bound in bounds)
+        low, high = (None if bound is None else one_number(bound, node) for bound in bounds)
         reader.hold(node.output[0], np.clip(held.astype(np.int64), low, high).astype(held.dtype))
         reader.narrowed[node.output[0]] = _spanning(low, high, type_of(held.dtype, node)) or type_of(held.dtype, node)
         return
     if not isinstance(held, QuantizedConstant | Integers) or any(b is not None and b.dtype.kind == "f" for b in bounds):
         reader.emit(node)
         return
-    low, high = (None if bound is None else int(bound.item()) for bound in bounds)
+    low, high = (None if bound is None else one_number(bound, node) for bound in bounds)
     if isinstance(held, QuantizedConstant):
         kind = _spanning(low, high, held.type) or held.type
         clipped = np.clip(held.integers, low, high)
@@ -171,7 +179,7 @@ def _constant(reader: Reader, node: NodeProto, real: Array) -> QuantizedConstant
     kind = type_of(helper.tensor_dtype_to_np_dtype(declared) if zero_point is None else zero_point.dtype, node)
     zeros = np.zeros((), np.int64) if zero_point is None else zero_point.astype(np.int64)
     scales, zero_points = spread(scale, real.shape, axis, where), spread(zeros, real.shape, axis, where)
-    return QuantizedConstant(rounded(real, scales, zero_points, kind.lowest, kind.highest), scales, zero_points, kind)
+    return rounded(real, scales, zero_points, kind, where)
 
 
 def _refuse_blocks(node: NodeProto) -> None:

@@ -37,7 +37,7 @@ def quant(reader: Reader, node: NodeProto) -> None:
     if isinstance(held, np.ndarray):
         where = node_label(node)
         scales, zeros = (spread(one, held.shape, 0, where) for one in (scale, zero_point))
-        reader.hold(output, QuantizedConstant(rounded(held, scales, zeros, lowest, highest), scales, zeros, kind))
+        reader.hold(output, rounded(held, scales, zeros, kind, where, (lowest, highest)))
         return
     if isinstance(held, Integers):
         raise ModelError(f"{node.input[0]} holds integers", where=node_label(node), fix="Export the model again.")
@@ -83,7 +83,7 @@ def type_of(reader: Reader, node: NodeProto) -> IntegerType:
         )
     bits = reader.array(node, 3)
     width = 0.0 if bits is None or bits.size != 1 else float(bits.item())
-    if width != int(width) or not 2 <= width <= 32:
+    if not 2 <= width <= 32 or width != int(width):
         raise UnsupportedError(f"{width:g} bits", where=where, fix="Quantize to a whole number of bits, 2 to 16.")
     return IntegerType(int(width), bool(attribute(node, "signed", 1)))
 

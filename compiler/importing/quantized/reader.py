@@ -37,6 +37,18 @@ ON_INTEGERS = frozenset({"Concat", "Flatten", "Identity", "MaxPool", "Reshape", 
 
 MOVES_OF_CONSTANTS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
+FEWEST = {
+    **dict.fromkeys(("BipolarQuant", "DequantizeLinear", "QuantizeLinear"), 2),
+    **dict.fromkeys(("Quant", "IntQuant"), 4),
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), 7),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul"), 8),
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSigmoid", "QLinearSoftmax"), 4),
+    "QLinearConcat": 5,
+    "QLinearLeakyRelu": 4,
+    "QGemm": 6,
+}
+"""The fewest operands of the ops of quantization."""
+
 INTEGER_INPUTS = {
     TensorProto.INT8: IntegerType(8),
     TensorProto.UINT8: IntegerType(8, signed=False),
@@ -128,6 +140,7 @@ class Reader:
 
     def _read(self, node: NodeProto) -> None:
         if node.op_type in self._handlers:
+            self._require_operands(node)
             self._handlers[node.op_type](self, node)
             return
         if node.op_type == "Constant" and node.domain in STANDARD:
@@ -147,6 +160,16 @@ class Reader:
             self._on_integers(node)
         else:
             self.emit(node)
+
+    def _require_operands(self, node: NodeProto) -> None:
+        least = FEWEST.get(node.op_type, 1)
+        missing = len(node.input) < least or not all(node.input[index] for index in (0, least - 1))
+        if missing or not node.output or not node.output[0]:
+            raise ModelError(
+                f"has {len(node.input)} operands, fewer than it needs" if missing else "makes nothing",
+                where=node_label(node),
+                fix="Export the model again.",
+            )
 
     def _is_small(self, held: Sequence[Held | None]) -> bool:
         return all(isinstance(one, np.ndarray) and one.size <= SMALL for one in held)

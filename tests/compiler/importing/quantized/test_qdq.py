@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from bitsmith.errors import UnsupportedError, VerificationError
+from bitsmith.errors import ModelError, UnsupportedError, VerificationError
 from bitsmith.fidelity import compare
 from bitsmith.importing.quantized.load import is_quantized, load_quantized
 from bitsmith.ir.integer import Conv, Linear, Table
@@ -300,3 +300,24 @@ def test_what_cannot_be_taken_is_refused_by_name(change: str, what: str) -> None
     assert what in caught.value.what
     assert caught.value.where
     assert caught.value.fix.endswith(".")
+
+
+@pytest.mark.parametrize("operands", [0, 1])
+@pytest.mark.parametrize("op", ["QuantizeLinear", "QLinearConv", "QLinearConcat", "Clip"])
+def test_nodes_that_lack_operands_are_told(op: str, operands: int) -> None:
+    sketch = QuantizedSketch(x=("N", 4))
+    given = [sketch.rounded("x", 0.1), sketch.hold(np.float32(0.1)), sketch.hold(np.zeros((2, 2), np.int8))]
+    model = sketch.quantized(sketch.add(op, *given[:operands], outputs=["y"]))
+    with pytest.raises(ModelError) as caught:
+        adopted(model)
+    assert caught.value.fix
+
+
+def test_what_does_not_depend_on_the_data_is_told() -> None:
+    sketch = QuantizedSketch(x=("N", 4))
+    weight = sketch.weight(integers(4, 4), 0.1)
+    constant = sketch.add("Add", sketch.hold(normal(5000)), sketch.hold(normal(5000)))
+    sketch.rounded(constant, 0.1, output="z")
+    y = sketch.rounded(sketch.add("MatMul", sketch.rounded("x", 0.1), weight), 0.1, output="y")
+    with pytest.raises(UnsupportedError, match="the same for all data"):
+        adopted(sketch.quantized(y, "z"))

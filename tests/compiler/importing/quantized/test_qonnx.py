@@ -49,8 +49,8 @@ def narrow_network(bits: int, power_of_two: bool) -> onnx.ModelProto:
     second = sketch.quant(0.2 * normal(5, 5, 3, 3), np.float32(step / 8), bits)
     bias = sketch.quant(0.3 * normal(5), np.float32(step / 8 * step / 4), 16)
     left = sketch.quant(sketch.add("Conv", pooled, second, bias, pads=[1, 1, 1, 1]), step / 4, bits + 2, narrow=1)
-    # Half the scale of its operands would make every other sum a tie, which round half to even there and up here.
-    total = sketch.quant(sketch.add("Add", left, pooled), 0.3 * step, 8)
+    # Twice the scale of its operands would make every other sum a tie, which rounds to even there and up here.
+    total = sketch.quant(sketch.add("Add", left, pooled), step / 8, 8)
     flat = sketch.add("Flatten", total)
     dense = sketch.quant(0.3 * normal(80, 6), np.full((1, 6), step / 8, np.float32), bits)
     return sketch.quantized(sketch.add("MatMul", flat, dense, outputs=["y"]))
