@@ -20,6 +20,7 @@ from bitsmith.ir.integer import (
     Requantize,
     Softmax,
     Table,
+    Thresholds,
 )
 
 
@@ -117,8 +118,10 @@ def grid_bytes(grid: Grid | None) -> int:
             return 0
 
 
-def requantize_bytes(rule: Requantize) -> int:
-    """Bytes of a requantize step's vectors: multipliers of 32 bits, caps of 8."""
+def requantize_bytes(rule: Requantize | Thresholds) -> int:
+    """Bytes of a requantize step's vectors: multipliers and thresholds of 32 bits, caps of 8."""
+    if isinstance(rule, Thresholds):
+        return 4 * rule.thresholds.size
     return 4 * rule.multiplier.size + (0 if rule.caps is None else rule.caps.size)
 
 
@@ -131,8 +134,11 @@ def other_bytes(operation: Operation) -> int:
         case Add():
             caps = operation.requantize.caps
             return 4 * len(operation.multipliers) + (0 if caps is None else caps.size)
-        case Mul() | MatMul() | AveragePool():
+        case Mul() | AveragePool():
             return requantize_bytes(operation.requantize)
+        case MatMul():
+            levels = 0 if operation.levels is None else 2 * operation.levels.size
+            return levels + requantize_bytes(operation.requantize)
         case Softmax():
             return 4 * (operation.coarse.size + operation.fine.size) + requantize_bytes(operation.requantize)
         case Table():

@@ -85,7 +85,7 @@ def _bits(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if manifest["allocation"] is None:
         return
     values = manifest["values"]
-    layers = [layer for layer in manifest["layers"] if layer["macs"]]
+    layers = [layer for layer in manifest["layers"] if layer["weight_bits"]]
     pairs = [(layer["weight_bits"], values[layer["inputs"][0]]["format"]["bits"], layer["name"]) for layer in layers]
     runs = [(pair, [name for *_, name in run]) for pair, run in groupby(pairs, key=lambda pair: pair[:2])]
     for index, ((weight, activation), names) in enumerate(runs[:RUNS]):

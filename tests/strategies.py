@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bitsmith.ir.bounds import INT32_MAGNITUDE
 from bitsmith.ir.dyadic import dyadic
-from bitsmith.ir.formats import Format, IntegerArray, IntegerType, holding
+from bitsmith.ir.formats import Format, IntegerArray, IntegerType, holding, logarithm
 from bitsmith.ir.grids import (
     MINIFLOATS,
     TERNARY,
@@ -45,11 +45,12 @@ from bitsmith.ir.integer import (
     Slice,
     Softmax,
     Table,
+    Thresholds,
     Transpose,
     Value,
 )
 from bitsmith.ir.shapes import output_shape
-from bitsmith.ir.softmax import exponentials
+from bitsmith.ir.softmax import exponentials, levels, thresholds
 from bitsmith.ir.validate import validate
 
 BITS = (8, 8, 8, 8, 4, 2, 7, 1, 16, 12)
@@ -89,6 +90,7 @@ class Builder:
         self.constants: dict[str, IntegerArray] = {}
         self.operations: list[Operation] = []
         self.inputs: list[str] = []
+        self.hidden: set[str] = set()
 
     def integer(self, lowest: int, highest: int) -> int:
         """A drawn integer, both ends included."""
@@ -237,7 +239,7 @@ def integer_graphs(
         build.input()
     for _ in range(build.integer(1, most)):
         # The latest value again and again, so that graphs are deep; an earlier one at times, so that they fork.
-        known = [name for name in build.values if name not in build.constants]
+        known = [name for name in build.values if name not in build.constants and name not in build.hidden]
         x = known[-1] if build.draw(st.booleans()) else build.choose(known)
         possible = [kind for kind in kinds if APPLIES[kind](build, x)]
         if not possible:
@@ -301,6 +303,7 @@ def operands(build: Builder, x: str) -> list[str]:
         name
         for name, value in build.values.items()
         if name not in build.constants
+        and name not in build.hidden
         and len(value.shape) == len(shape)
         and all(a == b or 1 in (a, b) for a, b in zip(value.shape, shape, strict=True))
     ]
@@ -341,6 +344,7 @@ def matmul(build: Builder, x: str) -> None:
         name
         for name, value in build.values.items()
         if name not in build.constants
+        and name not in build.hidden
         and len(value.shape) == len(lead) + 2
         and all(a == b or 1 in (a, b) for a, b in zip(value.shape[:-2], lead, strict=True))
         and value.shape[-2] == inner
@@ -363,11 +367,28 @@ def matmul(build: Builder, x: str) -> None:
 
 
 def softmax(build: Builder, x: str) -> None:
+    """A Softmax; at times to powers, which a product reads."""
     value, format = build.values[x], build.format()
     step = value.format.scale[0] * build.choose((1.0, 1.0, 0.1, 1e-4, 100.0))
     tables = exponentials(step, value.format.type.bits, value.shape[-1])
     rule = replace(build.requantize(1 << 30, format), caps=None)
-    build.add("Softmax", lambda *n: Softmax(*n, *tables, rule), [x], format)
+    if len(value.shape) < 2 or build.one_in(2):
+        build.add("Softmax", lambda *n: Softmax(*n, *tables, rule), [x], format)
+        return
+    bits = build.integer(1, 6)
+    # Down to 2^-16, well within what an exponential holds.
+    powers = logarithm(bits, build.choose([base for base in (1.2, 2**0.5, 2.0, 3.0) if base ** (1 << bits) <= 1 << 17]))
+    build.add("Softmax", lambda *n: Softmax(*n, *tables, Thresholds(thresholds(powers))), [x], powers)
+    shares = build.operations[-1].output
+    *lead, _, inner = value.shape
+    other = build.value("x", (*lead, inner, build.integer(1, 4)), replace(format, type=IntegerType(8), zero_point=-3))
+    build.inputs.append(other)
+    held = levels(powers, inner * build.magnitude(other))
+    final = build.format()
+    rescale = replace(build.requantize(int(held.max()) * inner * build.magnitude(other), final), caps=None)
+    build.add("MatMul", lambda *n: MatMul(*n, rescale, held), [shares, other], final)
+    # Nothing else may read powers.
+    build.hidden.add(shares)
 
 
 def window(
@@ -433,6 +454,7 @@ def concat(build: Builder, x: str) -> None:
         name
         for name, other in build.values.items()
         if name not in build.constants
+        and name not in build.hidden
         and other.format == value.format
         and len(other.shape) == len(value.shape)
         and off_axis(other.shape) == off_axis(value.shape)

@@ -21,7 +21,19 @@ from bitsmith.backends.onnxruntime.pooling import lower_average_pool
 from bitsmith.backends.onnxruntime.ratios import expect_ratio
 from bitsmith.backends.onnxruntime.weights import write_weight
 from bitsmith.backends.onnxruntime.writer import Writer, scales_of
-from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, MatMul, Mul, Operation, Softmax, Table, Value
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Conv,
+    Linear,
+    MatMul,
+    Mul,
+    Operation,
+    Softmax,
+    Table,
+    Thresholds,
+    Value,
+)
 
 SAME = 1e-6
 """Part of a scale that multipliers and float32 may be off by."""
@@ -132,8 +144,11 @@ def lower_matmul(writer: Writer, operation: MatMul) -> None:
     left, right = writer.graph.operands(operation)
     result, rule = writer.graph.result(operation), operation.requantize
     ratio = np.ldexp(float(rule.multiplier.flat[0]), -rule.shift)
-    scale = np.float32(ratio * result.format.scale[0] / right.format.scale[0])
-    if abs(float(scale) / left.format.scale[0] - 1) < SAME:
+    unit = 1.0 if operation.levels is None else float(operation.levels[0])
+    scale = np.float32(ratio * unit * result.format.scale[0] / right.format.scale[0])
+    if operation.levels is not None:
+        real = writer.powers(left.name, operation.levels / unit * scale)
+    elif abs(float(scale) / left.format.scale[0] - 1) < SAME:
         real = writer.reals(left.name)
     else:
         parameters = [writer.constant(f"{operation.name}_scale", scale), writer.parameters(left.name)[1]]
@@ -152,8 +167,11 @@ def lower_softmax(writer: Writer, operation: Softmax) -> None:
     """
     (x,), result = writer.graph.operands(operation), writer.graph.result(operation)
     rule = operation.requantize
-    expect_ratio(operation, rule.multiplier, rule.shift, 2.0**-30 / result.format.scale[0])
     logarithms = writer.node("LogSoftmax", [writer.reals(x.name)], f"{operation.name}_logarithms", axis=len(x.shape))
+    if isinstance(rule, Thresholds):
+        writer.quantize_powers(operation.output, writer.node("Neg", [logarithms], operation.name))
+        return
+    expect_ratio(operation, rule.multiplier, rule.shift, 2.0**-30 / result.format.scale[0])
     writer.quantize(operation.output, writer.node("Exp", [logarithms], operation.name), rule)
 
 

@@ -29,7 +29,7 @@ from bitsmith.backends.onnxruntime.writer import Writer, is_wide, scales_of
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.formats import Format
 from bitsmith.ir.grids import Codebook, Grouped
-from bitsmith.ir.integer import Conv, IntegerGraph, Linear
+from bitsmith.ir.integer import Conv, IntegerGraph, Linear, MatMul
 
 Integers = npt.NDArray[np.integer]
 
@@ -98,8 +98,10 @@ def storages(graph: IntegerGraph) -> dict[str, Storage]:
 
 
 def in_float(graph: IntegerGraph) -> set[str]:
-    """The operations that ORT runs in float, by name: no 8-bit integers hold their weights, inputs or outputs."""
+    """The operations that ORT runs in float, by name: no 8-bit integers hold their weights, inputs or outputs,
+    or they read powers."""
     wide = {one.name for one in graph if any(map(is_wide, (*graph.operands(one), graph.result(one))))}
+    wide |= {one.name for one in graph if isinstance(one, MatMul) and one.levels is not None}
     return wide | {name for name, kept in storages(graph).items() if kept.is_float}
 
 

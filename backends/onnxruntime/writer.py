@@ -73,6 +73,9 @@ class Writer:
     def dequantize(self, value: str, output: str | None = None) -> str:
         """Add a DequantizeLinear of a value; returns its output."""
         name = self._unique(f"{value}_dequantized") if output is None else output
+        chosen = self.graph.values[value].format
+        if chosen.base is not None:
+            return self.powers(value, chosen.dequantize(np.arange(chosen.type.highest + 1)), name)
         operands = [self._integers[value], *self.parameters(value)]
         return self.node("DequantizeLinear", operands, f"{value}_dequantize", name)
 
@@ -117,6 +120,22 @@ class Writer:
             real = self.node("Min", [real, limit], f"{value}_cap", self._unique(f"{value}_capped"))
         name = self._unique(f"{value}_quantized")
         return self.node("QuantizeLinear", [real, *self.parameters(value)], f"{value}_quantize", name)
+
+    def quantize_powers(self, value: str, logarithm: str) -> None:
+        """Round the negative logarithm of a float tensor to the powers that `value` is in: their base's is the step."""
+        chosen = self.graph.values[value].format
+        step = self.constant(f"{value}_step", np.float32(np.log(chosen.base or 2)))
+        zero = self.constant(f"{value}_zero_point", np.uint8(0))
+        name = self._unique(f"{value}_quantized")
+        made = self.node("QuantizeLinear", [logarithm, step, zero], f"{value}_quantize", name)
+        limit = self.constant(f"{value}_last", np.uint8(chosen.type.highest))
+        self._integers[value] = self.node("Min", [made, limit], f"{value}_clamp", self._unique(f"{value}_clamped"))
+
+    def powers(self, value: str, reals: npt.NDArray[np.floating], output: str | None = None) -> str:
+        """The float tensor of a value in a format of powers, of which each integer stands for one of `reals`."""
+        table = self.constant(f"{value}_powers", reals.astype(np.float32))
+        index = self.node("Cast", [self._integers[value]], f"{value}_index", to=TensorProto.INT32)
+        return self.node("Gather", [table, index], f"{value}_dequantize", output)
 
     def keep(self, value: str, tensor: str) -> None:
         """Say that a tensor of unsigned integers holds `value`."""

@@ -30,6 +30,7 @@ from bitsmith.ir.integer import (
     Slice,
     Softmax,
     Table,
+    Thresholds,
     Transpose,
     Value,
 )
@@ -105,12 +106,18 @@ def _mul(operation: Mul, graph: IntegerGraph) -> Call:
 
 @call.register
 def _matmul(operation: MatMul, graph: IntegerGraph) -> Call:
-    return _requantizing(operation, graph, "MatMul", _zero_points(operation, graph))
+    if operation.levels is None:
+        return _requantizing(operation, graph, "MatMul", _zero_points(operation, graph))
+    zero_point = {"b_zero_point": graph.operands(operation)[1].format.zero_point}
+    return _requantizing(operation, graph, "MatMulOfPowers", zero_point, "levels")
 
 
 @call.register
 def _softmax(operation: Softmax, graph: IntegerGraph) -> Call:
     attributes = {"width": len(operation.fine), "table_shift": operation.shift}
+    if isinstance(operation.requantize, Thresholds):
+        kind = {"type": _type(graph.result(operation))}
+        return Call("SoftmaxToPowers", {**attributes, **kind}, ("coarse", "fine", "requantize.thresholds"))
     return _requantizing(operation, graph, "Softmax", attributes, "coarse", "fine")
 
 
@@ -237,6 +244,7 @@ def _requantizing(
 ) -> Call:
     """A call that ends in a requantize step; `Capped` functions take an upper bound per channel as well."""
     rule = operation.requantize
+    assert isinstance(rule, Requantize)
     every = {**attributes, **_requantize(rule, graph.result(operation))}
     if rule.caps is None:
         return Call(function, every, (*arrays, "requantize.multiplier"))

@@ -25,7 +25,7 @@ from bitsmith.ir.validate import validate
 
 IR_VERSION = 10
 METADATA = "bitsmith.graph"
-SERIAL_VERSION = 2
+SERIAL_VERSION = 3
 BATCH = "samples"
 
 

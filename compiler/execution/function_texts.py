@@ -197,6 +197,34 @@ def _reciprocal() -> str:
     """
 
 
+SHARES_MEANING = "2^30 e / sum e, e = (coarse[d div width] * fine[d mod width]) >> table_shift, d = max x - x"
+
+
+def _shares() -> str:
+    """A softmax's shares of 2^30 as `accumulator`."""
+    return f"""
+        wide = Cast <to = 7> (x)
+        last = Constant <value_ints = [-1]> ()
+        largest = ReduceMax <keepdims = 1> (wide, last)
+        distance = Sub (largest, wide)
+        width = Constant <value_int: int = @width> ()
+        coarse_index = Div (distance, width)
+        fine_index = Mod (distance, width)
+        coarse_part = Gather <axis = 0> (coarse, coarse_index)
+        fine_part = Gather <axis = 0> (fine, fine_index)
+        raised = Mul (coarse_part, fine_part)
+        table_shift = Constant <value_int: int = @table_shift> ()
+        table_step = bitsmith.PowerOfTwo (table_shift)
+        powers = Div (raised, table_step)
+        sums = ReduceSum <keepdims = 1> (powers, last)
+        {_normalised()}
+        {_reciprocal()}
+        shares = Mul (powers, power)
+        parts = Mul (shares, reciprocal)
+        accumulator = Div (parts, unit)
+    """
+
+
 def _capped(plain: Text) -> Text:
     """The same function with an upper bound per channel on what it requantizes to."""
     body = plain.body.replace("bitsmith.Requantize ", "bitsmith.RequantizeCapped ").replace(
@@ -266,30 +294,28 @@ FUNCTIONS = {
         {REQUANTIZE}
         """,
     ),
-    "Softmax": Text(
-        "x, coarse, fine, multiplier",
-        "requantize(2^30 e / sum e), e = (coarse[d div width] * fine[d mod width]) >> table_shift, d = max x - x",
+    "MatMulOfPowers": Text(
+        "a, b, levels, multiplier",
+        "requantize(levels[a] (b - b_zero_point))",
         f"""
-        wide = Cast <to = 7> (x)
-        last = Constant <value_ints = [-1]> ()
-        largest = ReduceMax <keepdims = 1> (wide, last)
-        distance = Sub (largest, wide)
-        width = Constant <value_int: int = @width> ()
-        coarse_index = Div (distance, width)
-        fine_index = Mod (distance, width)
-        coarse_part = Gather <axis = 0> (coarse, coarse_index)
-        fine_part = Gather <axis = 0> (fine, fine_index)
-        raised = Mul (coarse_part, fine_part)
-        table_shift = Constant <value_int: int = @table_shift> ()
-        table_step = bitsmith.PowerOfTwo (table_shift)
-        powers = Div (raised, table_step)
-        sums = ReduceSum <keepdims = 1> (powers, last)
-        {_normalised()}
-        {_reciprocal()}
-        shares = Mul (powers, power)
-        parts = Mul (shares, reciprocal)
-        accumulator = Div (parts, unit)
+        index = Cast <to = 7> (a)
+        a_level = Gather <axis = 0> (levels, index)
+        b_centred = bitsmith.Centred <zero_point: int = @b_zero_point> (b)
+        accumulator = MatMul (a_level, b_centred)
         {REQUANTIZE}
+        """,
+    ),
+    "Softmax": Text("x, coarse, fine, multiplier", f"requantize({SHARES_MEANING})", f"{_shares()} {REQUANTIZE}"),
+    "SoftmaxToPowers": Text(
+        "x, coarse, fine, thresholds",
+        f"how many thresholds are above {SHARES_MEANING}",
+        f"""
+        {_shares()}
+        apart = Unsqueeze (accumulator, last)
+        is_below = Less (apart, thresholds)
+        ones = Cast <to = 7> (is_below)
+        count = ReduceSum <keepdims = 0> (ones, last)
+        y = Cast <to: int = @type> (count)
         """,
     ),
     "MaxPool": Text("x", "the largest element of each window", f"y = {MAX_POOL} (x)"),

@@ -16,7 +16,7 @@ from bitsmith.execution.sums import Array, accumulate
 from bitsmith.execution.threads import one_blas_thread
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.formats import IntegerArray
-from bitsmith.ir.integer import IntegerGraph, Operation, Requantize, requantized
+from bitsmith.ir.integer import IntegerGraph, Operation, Requantize, Thresholds, requantized
 
 EXACT: tuple[tuple[type[np.float32 | np.float64 | np.int64], int], ...] = (
     (np.float32, 1 << 24),
@@ -77,5 +77,9 @@ def requantize(accumulator: Array, operation: Operation, graph: IntegerGraph) ->
     |acc| < 2^31 and multiplier < 2^31, or |acc| < 2^62 and multiplier = 1 (Add): the product stays below 2^62, and
     with the half added below 2^63.
     """
-    rule: Requantize = operation.requantize  # type: ignore[attr-defined]
+    rule: Requantize | Thresholds = operation.requantize  # type: ignore[attr-defined]
+    if isinstance(rule, Thresholds):
+        # searchsorted counts those at or below, of numbers that rise.
+        at_most = np.searchsorted(rule.thresholds[::-1], accumulator, side="right")
+        return (rule.thresholds.size - at_most).astype(graph.result(operation).format.type.storage)
     return requantized(rule, accumulator).astype(graph.result(operation).format.type.storage)

@@ -132,15 +132,19 @@ def _present(arguments: tuple[Any, ...]) -> list[Any]:
 
 
 def _write_one_of(hints: list[Any], record: Any, path: str, keep: Callable[[str, IntegerArray], str]) -> Any:
-    """A record of one of several types, with the name of its own where there is a choice."""
+    """A record of one of several types, with the name of its own where there is a choice; JSON tells plain types."""
     if len(hints) == 1:
         return _write(hints[0], record, path, keep)
+    if not dataclasses.is_dataclass(record):
+        return _write_plain(type(record), record)
     return {TYPE: type(record).__name__, **_write(type(record), record, path, keep)}
 
 
 def _read_one_of(hints: list[Any], data: Any, path: str, arrays: Mapping[str, IntegerArray]) -> Any:
     if len(hints) == 1:
         return _read(hints[0], data, path, arrays)
+    if type(data) in hints:
+        return _plain(type(data), data, path)
     name = _typed(data, dict, path).get(TYPE)
     for hint in hints:
         if hint.__name__ == name:

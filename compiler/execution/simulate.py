@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -78,6 +79,9 @@ def _outputs(graph: Graph, data: Dataset) -> dict[str, npt.NDArray[np.float32]]:
 
 def _round(graph: Graph, value: Value, chosen: Format) -> None:
     """Put QuantizeLinear, a Clip where the type is narrower than its storage, and DequantizeLinear behind a value."""
+    if chosen.base is not None:
+        _round_to_powers(graph, value, chosen, math.log(chosen.base))
+        return
     kind = chosen.type
     scale = np.float32(chosen.scale[0])
     zero_point = np.array(chosen.zero_point, dtype=kind.storage)
@@ -93,3 +97,22 @@ def _round(graph: Graph, value: Value, chosen: Format) -> None:
     last = graph.add_node("DequantizeLinear", [integers, *parameters()], "on_grid", value.shape)
     graph.replace(value, last.output)
     first.set_input(0, value)
+
+
+def _round_to_powers(graph: Graph, value: Value, chosen: Format, logarithm: float) -> None:
+    """As `_round`, to base^-q: exp(-l * q) with q = round(-log(x) / l), and 0 where q is the last."""
+    last = chosen.type.highest
+
+    def node(op: str, *operands: Value | float, kind: npt.DTypeLike = np.float32) -> Value:
+        held = [graph.add_constant("part", np.float32(one)) if isinstance(one, float) else one for one in operands]
+        return graph.add_node(op, held, "powers", value.shape, kind).output
+
+    positive = node("Max", value, float(np.finfo(np.float32).tiny))
+    steps = node("Round", node("Mul", node("Log", positive), -1 / logarithm))
+    clipped = node("Clip", steps, 0.0, float(last))
+    real = node("Exp", node("Mul", clipped, -logarithm))
+    made = node("Where", node("Less", clipped, float(last), kind=np.bool_), real, 0.0)
+    maker = positive.producer
+    graph.replace(value, made)
+    if maker is not None:
+        maker.set_input(0, value)

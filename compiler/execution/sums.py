@@ -94,6 +94,8 @@ def _mul(operation: Mul, operands: Sequence[Array]) -> Array:
 @accumulate.register
 def _matmul(operation: MatMul, operands: Sequence[Array]) -> Array:
     a, b = operands
+    if operation.levels is not None:
+        a = operation.levels[a.astype(np.int64)].astype(b.dtype)
     accumulator: Array = np.matmul(a, b)
     return accumulator
 

@@ -25,6 +25,7 @@ from bitsmith.ir.integer import (
     Shape,
     Softmax,
     Table,
+    Thresholds,
 )
 
 INT8_MAGNITUDE = (1 << 7) - 1
@@ -124,7 +125,8 @@ def accumulator_magnitude(operation: Operation, centred: list[Interval], shape: 
         case Mul():
             return centred[0].magnitude * centred[1].magnitude
         case MatMul():
-            return centred[0].magnitude * centred[1].magnitude * shape[-1]
+            left = centred[0].magnitude if operation.levels is None else int(operation.levels.max())
+            return left * centred[1].magnitude * shape[-1]
         case Softmax():
             return max(shape[-1] * operation.one, 1 << 30)
         case AveragePool():
@@ -142,6 +144,8 @@ def _sums(operation: Conv | Linear) -> tuple[npt.NDArray[np.int64], npt.NDArray[
 def result_interval(operation: Operation, operands: list[Interval]) -> Interval:
     """The range of the output, given the operands' ranges."""
     match operation:
+        case Softmax(requantize=Thresholds() as codes):
+            return Interval(0, codes.thresholds.size)
         case Conv() | Linear() | Add() | Mul() | MatMul() | Softmax() | AveragePool():
             rule = operation.requantize
             return Interval(rule.lowest, rule.highest if rule.caps is None else int(rule.caps.max()))

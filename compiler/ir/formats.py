@@ -55,6 +55,9 @@ class Format:
     axis:       the channel axis of the value for per-channel scales, None for per-tensor.
     grid:       of a weight, which integers of `type` it may be; None for all. Rows and multipliers per channel count
                 along `axis`, so they ask for one.
+    base:       of a softmax's shares, where it is not None: then `real = base^-q` over unsigned integers, and the
+                largest of them is 0.0 (a logarithm with an adaptive base: AdaLog, Wu et al. 2024, arXiv:2407.12951,
+                section 3.2; there without a zero, and 2^(p/37) only). The scale is 1 and the zero point 0.
     """
 
     type: IntegerType
@@ -62,6 +65,7 @@ class Format:
     zero_point: int = 0
     axis: int | None = None
     grid: Grid | None = None
+    base: float | None = None
 
     def __post_init__(self) -> None:
         # Scales are float32 everywhere, so that an ONNX QuantizeLinear holds exactly the scale that the
@@ -76,6 +80,13 @@ class Format:
             raise InternalError(f"zero point {self.zero_point} is outside {self.type}")
         if self.grid is not None:
             self._require_grid(self.grid)
+        if self.base is not None:
+            self._require_logarithm(self.base)
+
+    def _require_logarithm(self, base: float) -> None:
+        plain = self.scale == (1.0,) and self.zero_point == 0 and self.grid is None and self.axis is None
+        if not plain or self.type.signed or not 1 < base < math.inf:
+            raise InternalError(f"a logarithm of base {base} beside {self.type}, scales, a zero point or a grid")
 
     def _require_grid(self, grid: Grid) -> None:
         rows = grid.rows if isinstance(grid, Codebook) else grid.multipliers
@@ -105,11 +116,20 @@ class Format:
     def quantize(self, real: npt.ArrayLike) -> IntegerArray:
         """Round half up to the grid and saturate; returns integers of the storage type, of real's shape."""
         x = np.asarray(real, dtype=np.float64)
+        if self.base is not None:
+            return self._logarithms(x, self.base)
         steps = x / self.scales_for(x.ndim)
         if self.grid is not None:
             return self._on_grid(steps, self.grid)
         q = np.floor(steps + 0.5) + self.zero_point
         integers: IntegerArray = np.clip(q, self.type.lowest, self.type.highest).astype(self.type.storage)
+        return integers
+
+    def _logarithms(self, x: npt.NDArray[np.float64], base: float) -> IntegerArray:
+        """The powers nearest to these in the logarithm, a tie to the larger; the last stands for 0 as well."""
+        with np.errstate(divide="ignore"):
+            powers = np.ceil(-np.log(np.maximum(x, 0.0)) / math.log(base) - 0.5)
+        integers: IntegerArray = np.clip(powers, 0, self.type.highest).astype(self.type.storage)
         return integers
 
     def _on_grid(self, steps: npt.NDArray[np.float64], grid: Grid) -> IntegerArray:
@@ -123,10 +143,13 @@ class Format:
     def dequantize(self, integers: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The reals that the integers stand for, as float32, of the same shape."""
         q = np.asarray(integers, dtype=np.float64)
+        if self.base is not None:
+            return np.where(q < self.type.highest, self.base**-q, 0.0).astype(np.float32)
         return ((q - self.zero_point) * self.scales_for(q.ndim)).astype(np.float32)
 
     def to_json(self) -> dict[str, object]:
         grid = {} if self.grid is None else {"grid": self.grid.to_json()}
+        base = {} if self.base is None else {"base": self.base}
         return {
             "bits": self.type.bits,
             "signed": self.type.signed,
@@ -134,6 +157,7 @@ class Format:
             "zero_point": self.zero_point,
             "axis": self.axis,
             **grid,
+            **base,
         }
 
 
@@ -152,6 +176,11 @@ def affine(lowest: float, highest: float, type: IntegerType) -> Format:
 def symmetric(magnitude: float, type: IntegerType) -> Format:
     """The format with zero point 0 that covers [-magnitude, magnitude], or [0, magnitude] if unsigned."""
     return Format(type, (_positive(magnitude / type.highest),))
+
+
+def logarithm(bits: int, base: float) -> Format:
+    """The format of shares as powers of `base`, down to base^-(2^bits - 2), and 0."""
+    return Format(IntegerType(bits, signed=False), (1.0,), base=base)
 
 
 def to_power_of_two(chosen: Format) -> Format:

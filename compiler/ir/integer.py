@@ -67,6 +67,19 @@ class Requantize:
                 raise InternalError(f"caps outside of the clamp [{self.lowest}, {self.highest}]")
 
 
+@dataclass(frozen=True, eq=False)
+class Thresholds:
+    """`q` is how many of the thresholds acc is below: what a format of powers takes in place of a requantize step.
+
+    thresholds: int64, falling, above 0; 2^bits - 1 of them.
+    """
+
+    thresholds: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        _freeze(self, "thresholds", np.int64)
+
+
 def requantized(rule: Requantize, accumulator: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """What a rule makes of accumulators, which its multipliers and caps broadcast against: int64."""
     wide: npt.NDArray[np.int64] = accumulator.astype(np.int64) * rule.multiplier
@@ -156,9 +169,17 @@ class MatMul(Operation):
 
     Both operands are computed: (..., rows, inner) and (..., inner, columns), of one rank, whose leading axes broadcast.
     A number that scales the product, as attention's 1 / sqrt(width) does, is part of requantize's multiplier.
+
+    levels: int64 (2^bits,), not negative, where a is in a format of powers: `levels[a]` takes the place of
+            `a - a_zero_point`. None as a rule.
     """
 
     requantize: Requantize
+    levels: npt.NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        if self.levels is not None:
+            _freeze(self, "levels", np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +191,8 @@ class Softmax(Operation):
         S = sum_j e_j,  k such that 2^30 <= S * 2^k < 2^31
         acc_j = ((e_j * 2^k) * reciprocal(S * 2^k)) >> 30
 
-        which is requantized as any accumulator. `reciprocal` (ir/softmax.py) is that of a number of 31 bits.
+        which is requantized as any accumulator, or compared with thresholds where the result is in a format of powers.
+    `reciprocal` (ir/softmax.py) is that of a number of 31 bits.
 
     coarse, fine: int64 of 0 to 2^31 - 1, falling, len(coarse) * len(fine) = 2^bits of x; coarse[0] * fine[0] >> shift
     is 1 or more, and n times it, for rows of n, less than 2^31. `exponentials` makes them of the scale of x: one table
@@ -188,7 +210,7 @@ class Softmax(Operation):
     coarse: npt.NDArray[np.int64]
     fine: npt.NDArray[np.int64]
     shift: int
-    requantize: Requantize
+    requantize: Requantize | Thresholds
 
     def __post_init__(self) -> None:
         _freeze(self, "coarse", np.int64)

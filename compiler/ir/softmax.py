@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.errors import InternalError
+from bitsmith.ir.formats import Format
+
 Integers = npt.NDArray[np.int64]
 
 ONE_TABLE = 8
@@ -14,6 +17,9 @@ ONE_TABLE = 8
 
 MOST_BITS = 23
 """Of an exponential: more would gain nothing in 16-bit results."""
+
+MOST_LEVEL_BITS = 15
+"""Of what a power is worth where it is multiplied: two bytes hold it."""
 
 RECIPROCAL_ERROR = 2
 """By how much `reciprocal` may fall short of 2^60 / T."""
@@ -53,6 +59,31 @@ def exponentials(step: float, bits: int, count: int) -> Exponentials:
 def table_lengths(bits: int) -> tuple[int, int]:
     """Entries of the coarse and of the fine table for integers of so many bits."""
     return (1 << bits, 1) if bits <= ONE_TABLE else (1 << (bits - ONE_TABLE), 1 << ONE_TABLE)
+
+
+def thresholds(powers: Format) -> Integers:
+    """Between each power and the next, in 2^30ths: where their logarithms are as far from a share's."""
+    base = _base(powers)
+    between = np.arange(powers.type.highest, dtype=np.float64) + 0.5
+    return np.maximum(np.ceil(base**-between * 2.0**30), 1).astype(np.int64)
+
+
+def levels(powers: Format, reach: int) -> Integers:
+    """What each integer of a format of powers stands for, rounded, in units of 2^-E; the last for 0.
+
+    E is 15, or less where sums of products with terms that reach so far together would not fit 31 bits.
+    """
+    unit = 1 << max(0, min(MOST_LEVEL_BITS, 30 - reach.bit_length()))
+    real = unit * _base(powers) ** -np.arange(powers.type.highest + 1, dtype=np.float64)
+    held = np.floor(real + 0.5).astype(np.int64)
+    held[-1] = 0
+    return held
+
+
+def _base(powers: Format) -> float:
+    if powers.base is None:
+        raise InternalError("a format of powers without a base")
+    return powers.base
 
 
 def reciprocal(divisor: Integers) -> Integers:

@@ -35,6 +35,7 @@ from bitsmith.ir.integer import (
     Slice,
     Softmax,
     Table,
+    Thresholds,
     Transpose,
     Value,
 )
@@ -99,12 +100,15 @@ def _operation(graph: IntegerGraph, operation: Operation) -> Problems:
         for value in operands:
             if value.format != result.format:
                 yield f"{value.name} and {result.name} are in different formats"
+    yield from _powers(graph, operation)
     yield from _rules(operation, operands[0], result)
     shape = output_shape(operation, [value.shape for value in operands], result.shape)
     if shape != result.shape:
         yield f"makes shape {list(shape)}, but {result.name} is described as {list(result.shape)}"
     requantize = getattr(operation, "requantize", None)
-    if requantize is not None:
+    if isinstance(requantize, Thresholds):
+        yield from _thresholds(requantize, result)
+    elif requantize is not None:
         if isinstance(operation, MatMul | Softmax) and (requantize.multiplier.size > 1 or requantize.caps is not None):
             yield "has several multipliers, or caps"
         yield from _requantize(requantize, result)
@@ -158,6 +162,13 @@ def _add(operation: Add, x: Value, result: Value) -> Problems:
         yield f"has the multipliers {operation.multipliers}"
     if (operation.requantize.multiplier != 1).any():
         yield "requantizes by a multiplier other than 1"
+
+
+@_rules.register
+def _matmul(operation: MatMul, x: Value, result: Value) -> Problems:
+    levels = operation.levels
+    if levels is not None and (levels.shape != (1 << x.format.type.bits,) or levels.min() < 0):
+        yield f"has levels of shape {list(levels.shape)} for {x.format.type}, or negative ones"
 
 
 @_rules.register
@@ -294,6 +305,25 @@ def _requantize(requantize: Requantize, result: Value) -> Problems:
             fits = False
         if not fits:
             yield f"{what} of shape {list(shape)} does not broadcast to {list(result.shape)}"
+
+
+def _thresholds(rule: Thresholds, result: Value) -> Problems:
+    thresholds = rule.thresholds
+    if result.format.base is None or thresholds.shape != (result.format.type.highest,):
+        yield f"has thresholds of shape {list(thresholds.shape)} for {result.format.type}"
+    if thresholds.min() < 1 or thresholds.max() > INT32_MAGNITUDE or (np.diff(thresholds) > 0).any():
+        yield "has thresholds that rise, or are not in [1, 2^31)"
+
+
+def _powers(graph: IntegerGraph, operation: Operation) -> Problems:
+    """Powers are made by a softmax and read on the left of a product, with levels, and by nothing else."""
+    made = isinstance(getattr(operation, "requantize", None), Thresholds)
+    if (graph.result(operation).format.base is not None) != made:
+        yield f"makes {operation.output} in another format than its thresholds say"
+    looked_up = isinstance(operation, MatMul) and operation.levels is not None
+    for position, value in enumerate(graph.operands(operation)):
+        if (value.format.base is not None) != (looked_up and position == 0):
+            yield f"reads {value.name} in another format than its levels say"
 
 
 def _integers(array: IntegerArray, kind: IntegerType, what: str) -> Problems:

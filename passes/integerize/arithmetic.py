@@ -18,7 +18,7 @@ def lower_add(build: Build, node: Node) -> None:
     formats = [build.format(node.operand(index)) for index in (0, 1)]
     output = build.format(group_output(node))
     ratios = [operand.scale[0] / output.scale[0] for operand in formats]
-    multipliers, shift = _meet(ratios, [_reach(operand) for operand in formats])
+    multipliers, shift = _meet(ratios, [reach(operand) for operand in formats])
     sign = -1 if node.op == "Sub" else 1
     build.add(
         Add(
@@ -45,7 +45,7 @@ def lower_mul(build: Build, node: Node) -> None:
     )
 
 
-def _reach(operand: Format) -> int:
+def reach(operand: Format) -> int:
     """The largest |q - zero_point| of a format."""
     return max(operand.type.highest - operand.zero_point, operand.zero_point - operand.type.lowest)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.requantize import requantize_step
-from bitsmith.ir.integer import MatMul, Shape, Softmax
+from bitsmith.ir.integer import MatMul, Shape, Softmax, Thresholds
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ class PortableMatMul(KernelFamily):
                 "zero_points": [tensor.zero_point for tensor in site.inputs],
                 "step": step,
             },
+            constants=()
+            if operation.levels is None
+            else (Constant("levels", "uint16_t", operation.levels, "what each integer of a stands for"),),
             helpers=step.helpers,
         )
 
@@ -65,10 +68,17 @@ class PortableSoftmax(KernelFamily):
         assert isinstance(operation, Softmax)
         shape = site.x.logical
         strides = strides_of(shape)
-        step = requantize_step(operation.requantize, site.magnitude, shape, channel_axis=-1)
+        rule = operation.requantize
         constants = [Constant("coarse", "int32_t", operation.coarse, "exponentials of distances to the largest")]
         if len(operation.fine) > 1:
             constants.append(Constant("fine", "int32_t", operation.fine, "exponentials of what is left of them"))
+        helpers: tuple[str, ...] = ()
+        step = None
+        if isinstance(rule, Thresholds):
+            constants.append(Constant("thresholds", "int32_t", rule.thresholds, "between powers, in 2^30ths"))
+        else:
+            step = requantize_step(rule, site.magnitude, shape, channel_axis=-1)
+            helpers = step.helpers
         return Kernel(
             self.name,
             "softmax.c.j2",
@@ -80,9 +90,10 @@ class PortableSoftmax(KernelFamily):
                 "factor": int(operation.fine[0]),
                 "shift": operation.shift,
                 "step": step,
+                "last": site.output.format.type.highest,
             },
             constants=tuple(constants),
-            helpers=("reciprocal.c.j2", *step.helpers),
+            helpers=("reciprocal.c.j2", *helpers),
             gaps={0: None} if site.x.itemsize == site.output.itemsize else {},
         )
 

@@ -107,6 +107,9 @@ def shares(operation: Softmax, x: Reals, result: Format) -> tuple[Reals, Reals]:
     exact = powers / powers.sum(axis=-1, keepdims=True)
     wide = 2.0 if len(operation.fine) > 1 else 0.5
     ours = wide * (1 + x.shape[-1] * exact) / operation.one + 2.0**-27
+    if result.base is not None:
+        powers, step = -np.log(np.maximum(exact, 1e-30)), np.log(result.base)
+        return powers / step, (ours / np.maximum(exact, 1e-30) + (powers + 1) * FLOAT32) / step
     real = exact / result.scale[0]
     logarithms = 1 + np.abs(np.log(np.maximum(exact, 1e-30)))
     return real, ours / result.scale[0] + (np.abs(real) * logarithms + abs(result.zero_point) + 1) * FLOAT32

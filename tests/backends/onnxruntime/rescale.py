@@ -11,7 +11,18 @@ import numpy as np
 from bitsmith.backends.onnxruntime.pooling import elements
 from bitsmith.ir.dyadic import dyadic
 from bitsmith.ir.formats import Format
-from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, MatMul, Mul, Operation, Softmax
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Conv,
+    IntegerGraph,
+    Linear,
+    MatMul,
+    Mul,
+    Operation,
+    Requantize,
+    Softmax,
+)
 from bitsmith.ir.softmax import exponentials
 from bitsmith.ir.validate import validate
 
@@ -53,11 +64,14 @@ def _rescaled(graph: IntegerGraph, operation: Operation) -> Operation:
             return replace(operation, requantize=_by(operation, scales[0] * scales[1] / output))
         case MatMul():
             # Half of what the scales say: as if a factor had been part of the ratio.
-            return replace(operation, requantize=_by(operation, 0.5 * scales[0] * scales[1] / output))
+            unit = scales[0] if operation.levels is None else 1 / int(operation.levels[0])
+            return replace(operation, requantize=_by(operation, 0.5 * unit * scales[1] / output))
         case Softmax():
             (x,) = graph.operands(operation)
             tables = exponentials(scales[0], x.format.type.bits, x.shape[-1])
-            rule = _by(operation, 2.0**-30 / output)
+            rule = operation.requantize
+            if isinstance(rule, Requantize):
+                rule = _by(operation, 2.0**-30 / output)
             return replace(operation, coarse=tables.coarse, fine=tables.fine, shift=tables.shift, requantize=rule)
         case AveragePool():
             (x,), y = graph.operands(operation), graph.result(operation)

@@ -32,6 +32,7 @@ from bitsmith.ir.integer import (
     Slice,
     Softmax,
     Table,
+    Thresholds,
     Transpose,
     Value,
 )
@@ -138,9 +139,11 @@ def _matmul(op: MatMul, operands: list[Operand], index: Index, shape: Shape) -> 
     *lead, row, column = index
     left, right = (broadcast(tuple(lead), operand.array.shape[:-2]) for operand in operands)
     inner = range(a.array.shape[-1])
-    return requantized(
-        sum(a.centred(*left, row, k) * b.centred(*right, k, column) for k in inner), op.requantize, index
-    )
+
+    def factor(k: int) -> int:
+        return a.centred(*left, row, k) if op.levels is None else int(op.levels[a.at(*left, row, k)])
+
+    return requantized(sum(factor(k) * b.centred(*right, k, column) for k in inner), op.requantize, index)
 
 
 @element.register
@@ -158,7 +161,10 @@ def _softmax(op: Softmax, operands: list[Operand], index: Index, shape: Shape) -
     for _ in range(3):
         r += r * (2**60 - divisor * r >> 30) >> 30
     assert 0 <= 2**60 // divisor - r <= 2
-    return requantized((powers[index[-1]] << places) * r >> 30, op.requantize, index)
+    share = (powers[index[-1]] << places) * r >> 30
+    if isinstance(op.requantize, Thresholds):
+        return sum(share < int(threshold) for threshold in op.requantize.thresholds)
+    return requantized(share, op.requantize, index)
 
 
 @element.register

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -35,7 +35,7 @@ from bitsmith.ir.integer import (
     Requantize,
     Value,
 )
-from tests.strategies import KINDS, integer_graphs
+from tests.strategies import COMMON, KINDS, integer_graphs
 
 OFF, DEFAULT = (
     onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -93,13 +93,16 @@ def test_each_operation_equals_the_interpreter(kind: str, data: st.DataObject) -
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(graph=integer_graphs(KINDS, most=10), level=st.sampled_from((OFF, DEFAULT)), samples=st.integers(0, 9))
 def test_whole_graphs_equal_the_interpreter(graph: IntegerGraph, level: Any, samples: int) -> None:
+    # ONNX Runtime multiplies no empty batches.
+    assume(samples or all(operation.kind != "MatMul" for operation in graph))
     assert_equal(graph, vectors(graph, samples, seed=samples), level)
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 # ONNX's evaluator takes a function of ours that is called MaxPool for its own op, and misses a kernel_shape; it
-# is wrong on convolutions with more padding than kernel.
-@given(graph=integer_graphs([kind for kind in KINDS if kind not in ("Conv", "AveragePool", "MaxPool")], most=3))
+# is wrong on convolutions with more padding than kernel. Its Gather fails on indices that are not contiguous, as a
+# Softmax makes them behind a Transpose.
+@given(graph=integer_graphs([kind for kind in COMMON if kind not in ("Conv", "AveragePool", "MaxPool")], most=3))
 def test_the_model_is_standard_onnx(graph: IntegerGraph) -> None:
     model = to_onnx(graph)
     onnx.checker.check_model(model)
@@ -254,7 +257,14 @@ def test_metadata_are_json_that_others_can_read() -> None:
     assert data["values"]["x"] == {
         "name": "x",
         "shape": [2],
-        "format": {"type": {"bits": 8, "signed": True}, "scale": [0.25], "zero_point": -7, "axis": None, "grid": None},
+        "format": {
+            "type": {"bits": 8, "signed": True},
+            "scale": [0.25],
+            "zero_point": -7,
+            "axis": None,
+            "grid": None,
+            "base": None,
+        },
     }
 
 
