@@ -1,7 +1,9 @@
-"""The firmware in examples/, built by its own Makefile and booted in QEMU."""
+"""What examples/ says, done as it says: firmware booted in QEMU, a page followed line by line."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -44,3 +46,33 @@ def test_keyword_spotting_boots_and_hears(
     wrong = made("run")
     assert wrong.returncode != 0
     assert "; 23 as the integer graph hears them." in wrong.stdout
+
+
+def test_a_pass_of_ones_own_as_its_page_makes_it(repository: Path, digits: Path, tmp_path: Path) -> None:
+    page = (repository / "examples" / "your_own_pass" / "README.md").read_text(encoding="utf-8")
+    site = tmp_path / "site"
+    environment = {
+        **os.environ,
+        "MODELS": str(digits),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        # Installed beside the environment that runs the tests, by what that has.
+        "PIP_TARGET": str(site),
+        "PIP_NO_BUILD_ISOLATION": "0",
+        "PIP_NO_INDEX": "1",
+        "PYTHONPATH": str(site),
+    }
+    said = []
+    for language, name, text in re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language != "sh":
+            (tmp_path / name).write_text(text, encoding="utf-8")
+            continue
+        shell = ["bash", "-euo", "pipefail", "-c", text]
+        done = subprocess.run(shell, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        said.append(done.stdout)
+    listed, compiled, tested = said
+    assert "Set the smallest weights of every Conv and Gemm to zero" in listed
+    assert "prune-weights{share=0.2}" in json.loads((tmp_path / "pruned" / "manifest.json").read_text())["pipeline"]
+    scores = [float(score) for score in re.findall(r"^integer.onnx +top1 (\S+)", compiled, re.MULTILINE)]
+    assert 0.5 < scores[1] < scores[0]
+    assert "1 passed" in tested
