@@ -45,7 +45,9 @@ class Arena:
     def buffers(self, stages: Sequence[Stage]) -> list[Buffer]:
         """All values and all scratch, with the stages at which they are in use."""
         last = self.last_reads(stages)
-        buffers = [Buffer(name, self.tensors[name].bytes, 0, last[name]) for name in self.graph.inputs]
+        fetched = {stage.fetched.name for stage in stages if stage.fetched is not None}
+        held = [name for name in self.graph.inputs if name not in fetched]
+        buffers = [Buffer(name, self.tensors[name].bytes, 0, last[name]) for name in held]
         for position, stage in enumerate(stages):
             name = stage.output.name
             buffers.append(Buffer(name, stage.output.bytes, position, last[name]))

@@ -31,11 +31,12 @@ def choices(program: Program) -> list[Chosen]:
 def _of_stream(program: Program, stage: Stream) -> Chosen:
     between = sum(step.output.bytes for step in stage.whole[:-1])
     names = [step.site.operation.name for step in stage.whole]
+    fetched = "" if stage.fetched is None else f", and {stage.fetched.bytes:,} of input copied from the caller's rows"
     return Chosen(
         f"{names[0]} to {names[-1]}",
         f"row by row, {len(names)} operations",
         f"{program.target.ram:,} bytes of RAM: {stage.workspace:,} bytes of rows in place of {between:,} of values "
-        f"between, for {stage.moved:,} bytes moved and no multiply-accumulate more",
+        f"between, for {stage.moved:,} bytes moved{fetched}, and no multiply-accumulate more",
     )
 
 

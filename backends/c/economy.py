@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from bitsmith.backends.c.arena import Arena
 from bitsmith.backends.c.kernels import Kernel, Site, candidates
+from bitsmith.backends.c.layout import Tensor
 from bitsmith.backends.c.rows import Span
 from bitsmith.backends.c.stage import Stage, Step
 from bitsmith.backends.c.stream import Fastest, Key, Stream, apart, stream
@@ -27,6 +28,13 @@ CALL = 60
 
 SLOWER, OTHER_FAMILY = 1 / 32, 2.0
 """What a kernel costs more than the next faster one, in multiply-accumulates: of its own family, and of another."""
+
+
+RETRIES = 6
+"""How often all choose again, for what a plan loses."""
+
+Known = dict[tuple[str, tuple[int, tuple[Span, ...]]], Kernel]
+"""The fastest kernels for some rows of steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +67,17 @@ def within(steps: Sequence[Step], arena: Arena, ram: int, used: Sequence[str]) -
     used: C identifiers that are taken. What a plan loses between buffers is taken off the limit, and all choose again.
     """
     limit, best, least = ram, tuple[Stage, ...](steps), arena.plan(steps).total
-    while True:
-        path = _cheapest(len(steps), list(_choices(steps, arena, limit)), limit)
+    known: Known = {}
+    for _ in range(RETRIES):
+        path = _cheapest(len(steps), list(_choices(steps, arena, limit, known)), limit)
         stages = tuple(choice.stage for choice in path.choices)
         total = arena.plan(stages).total
         if total < least:
             best, least = stages, total
         if least <= ram or path.excess > 0:
-            return tuple(apart(stage, used) if isinstance(stage, Stream) else stage for stage in best)
+            break
         limit -= total - ram
+    return tuple(apart(stage, used) if isinstance(stage, Stream) else stage for stage in best)
 
 
 def _cheapest(count: int, choices: Sequence[Choice], limit: int) -> _Path:
@@ -82,7 +92,7 @@ def _cheapest(count: int, choices: Sequence[Choice], limit: int) -> _Path:
     return best[count]
 
 
-def _choices(steps: Sequence[Step], arena: Arena, ram: int) -> Iterator[Choice]:
+def _choices(steps: Sequence[Step], arena: Arena, ram: int, known: Known) -> Iterator[Choice]:
     """Every step with each of its kernels, and every stream that takes in a step which needs too much as it is."""
     needs = arena.needs(steps)
     crowded = [position for position, need in needs.items() if need > ram]
@@ -94,7 +104,6 @@ def _choices(steps: Sequence[Step], arena: Arena, ram: int) -> Iterator[Choice]:
             family = kernel.family
             slower = replace(step, kernel=kernel)
             yield Choice(position, position + 1, slower, _need(steps, arena, position, position + 1, slower), cost)
-    known: dict[tuple[str, tuple[int, tuple[Span, ...]]], Kernel] = {}
 
     def fastest(step: Step, rows: Key, site: Site) -> Kernel:
         like = step.function, rows[1:]
@@ -104,18 +113,34 @@ def _choices(steps: Sequence[Step], arena: Arena, ram: int) -> Iterator[Choice]:
 
     for first in range(len(steps)):
         for end in _ends(steps, arena, first, crowded):
-            yield from _streams(steps, arena, first, end, ram, fastest)
+            yield from _streams(steps, arena, first, end, ram, fastest, None)
+            if (source := _source(steps, arena, first, end)) is not None:
+                yield from _streams(steps, arena, first, end, ram, fastest, source)
 
 
-def _streams(steps: Sequence[Step], arena: Arena, first: int, end: int, ram: int, fastest: Fastest) -> Iterator[Choice]:
+def _source(steps: Sequence[Step], arena: Arena, first: int, end: int) -> Tensor | None:
+    """The model's input, if there is but one and these steps alone read it, so that they could fetch it row by row."""
+    graph = arena.graph
+    if first or len(graph.inputs) != 1 or graph.inputs[0] in map(arena.homes.get, graph.outputs):
+        return None
+    tensor = arena.tensors[graph.inputs[0]]
+    aliases = {name for name, home in arena.homes.items() if home == tensor.name}
+    whole = len(aliases) == 1 and len(tensor.logical) > 1
+    return tensor if whole and arena.last_reads(steps)[tensor.name] < end else None
+
+
+def _streams(
+    steps: Sequence[Step], arena: Arena, first: int, end: int, ram: int, fastest: Fastest, source: Tensor | None
+) -> Iterator[Choice]:
     """Streams of these steps: of one row at a time and, if that fits, of the most rows that do."""
+    copied = 0 if source is None else source.bytes
     for at_once in (1, *AT_ONCE):
-        made = stream(steps[first:end], at_once, fastest)
+        made = stream(steps[first:end], at_once, fastest, source)
         if made is None:
             return
         need = _need(steps, arena, first, end, made)
         if need <= ram or at_once == 1:
-            yield Choice(first, end, made, need, made.moved + CALL * made.calls)
+            yield Choice(first, end, made, need, made.moved + copied + CALL * made.calls)
         # Of more rows at a time none needs less.
         if (need > ram) == (at_once == 1):
             return

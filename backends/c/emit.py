@@ -144,6 +144,7 @@ def _context(program: Program) -> dict[str, Any]:
         "inputs": [program.tensors[name] for name in graph.inputs],
         "outputs": [program.tensors[name] for name in graph.outputs],
         "host": graph.host,
+        "fetched": program.fetched,
         "memory": {
             "total": program.memory.total,
             "bound": program.memory.bound,
@@ -201,7 +202,8 @@ def _stage(program: Program, stage: Stage) -> dict[str, Any]:
 
 
 def _call(program: Program, stage: Stage) -> str:
-    arguments = [_place(program, tensor) for tensor in stage.computed]
+    arguments = ["rows", "source"] if stage.fetched else []
+    arguments += [_place(program, tensor) for tensor in stage.computed]
     arguments.append(_place(program, stage.output))
     if stage.scratch:
         arguments.append(f"at + {program.memory.offsets[stage.scratch_name]}")

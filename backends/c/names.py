@@ -15,7 +15,7 @@ HELPERS = re.compile(r"^\s*(?:static|KERNEL)\b[^;={}]*?\b(\w+)\(", re.MULTILINE)
 def taken() -> frozenset[str]:
     """Names with an underscore that no generated function may have: those of the model's interface and of helpers."""
     folder = files("bitsmith.templates") / "c"
-    found = {"model_run", "model_run_in", "model_trace", "size_t"}
+    found = {"model_run", "model_run_in", "model_run_rows", "model_rows", "rows_of_whole", "model_trace", "size_t"}
     found.update(f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64))
     for place in (folder, *(folder / name for name in ("avx2", "dsp", "mve"))):
         for entry in place.iterdir():

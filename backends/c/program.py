@@ -56,6 +56,11 @@ class Program:
         return sum(stage.macs for stage in self.stages)
 
     @property
+    def fetched(self) -> Tensor | None:
+        """The input that the caller gives row by row; None where there is none."""
+        return next((stage.fetched for stage in self.stages if stage.fetched is not None), None)
+
+    @property
     def flash(self) -> int:
         """Bytes of all constants."""
         return sum(self.constants.values())

@@ -16,7 +16,10 @@ from bitsmith.backends.c.rows import Reach, Span
 
 @dataclass(frozen=True)
 class Layer:
-    """One operation: the value it makes, and by operand, in order, the value it reads and how far it reaches."""
+    """One operation: the value it makes, and by operand, in order, the value it reads and how far it reaches.
+
+    Without operands, its rows come from elsewhere.
+    """
 
     output: str
     operands: tuple[tuple[str, Reach], ...]

@@ -59,6 +59,11 @@ class Stage(ABC):
         """The kernels' functions that it takes."""
 
     @property
+    def fetched(self) -> Tensor | None:
+        """The model's input that it asks the caller for row by row, so that it is not in memory whole."""
+        return None
+
+    @property
     def scratch_name(self) -> str:
         """Of its scratch buffer."""
         return f"scratch of {self.function}"

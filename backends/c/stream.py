@@ -16,6 +16,10 @@ Key = tuple[int, int, tuple[Span, ...]]
 """What tells functions of a layer apart: the layer, the rows it makes, and the rows and padding that it sees."""
 
 
+FETCHED = ""
+"""In place of a value's name, where the advance is that of the rows which are fetched."""
+
+
 @dataclass(frozen=True)
 class Round:
     """Rounds that are alike: `times` of them, places in whole values going on by `advance` rows from one to the next.
@@ -33,12 +37,14 @@ class Stream(Stage):
     """Layers that a `Rolling` order runs through.
 
     whole:   the layers as they would be done one after another, the last making the result.
+    source:  what is fetched row by row, as the first layer of `rolling`, if anything is.
     parts:   a step for each function that is called. calls: of each call, the part that it is of.
     buffers: where each value's rows lie in the scratch, and after them the scratch of the parts, at `workspace`.
     """
 
     name: str
     whole: tuple[Step, ...]
+    source: Tensor | None
     rolling: Rolling
     parts: Mapping[Key, Step]
     buffers: Mapping[str, int]
@@ -50,7 +56,7 @@ class Stream(Stage):
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        made = {step.output.name for step in self.whole}
+        made = {step.output.name for step in self.whole} | ({self.source.name} if self.source else set())
         read = {tensor.name: tensor for step in self.whole for tensor in step.computed}
         return tuple(tensor for name, tensor in read.items() if name not in made)
 
@@ -94,13 +100,12 @@ class Stream(Stage):
     @property
     def moved(self) -> int:
         """Bytes that are copied to the front of buffers."""
-        rows = {step.output.name: row_bytes(step.output) for step in self.whole}
-        return sum(
-            event.count * rows[event.value]
-            for events in self.rolling.rounds
-            for event in events
-            if isinstance(event, Move)
-        )
+        moves = [event for events in self.rolling.rounds for event in events if isinstance(event, Move)]
+        return sum(event.count * row_bytes(self.tensor(event.value)) for event in moves)
+
+    @property
+    def fetched(self) -> Tensor | None:
+        return self.source
 
     @property
     def calls(self) -> int:
@@ -112,6 +117,16 @@ class Stream(Stage):
         if tensor.name == self.output.name:
             return "y"
         return f"x{self.inputs.index(tensor)}" if len(self.inputs) > 1 else "x"
+
+    def step(self, call: Call) -> Step | None:
+        """The layer that a call is of; None where it fetches rows."""
+        index = call.layer - (self.source is not None)
+        return self.whole[index] if index >= 0 else None
+
+    def tensor(self, name: str) -> Tensor:
+        """A value that has a buffer."""
+        known = [step.output for step in self.whole] + ([self.source] if self.source else [])
+        return next(one for one in known if one.name == name)
 
     def part(self, call: Call) -> Step:
         """The step that a call is one of."""
@@ -137,7 +152,7 @@ class Stream(Stage):
                 if one != other:
                     return None
                 continue
-            if key(one) != key(other):
+            if key(one) != key(other) or (self.step(one) is None and one.target != other.target):
                 return None
             for name, place, now in self._places(one, other):
                 if name in self.buffers and place != now:
@@ -152,7 +167,10 @@ class Stream(Stage):
 
     def _places(self, one: Call, other: Call) -> Iterable[tuple[str, int, int]]:
         """The places of two calls of one function, by value."""
-        step = self.whole[one.layer]
+        step = self.step(one)
+        if step is None:
+            yield FETCHED, one.first, other.first
+            return
         names = [tensor.name for tensor in step.computed]
         yield from zip(names, one.places, other.places, strict=True)
         yield step.output.name, one.target, other.target
@@ -168,12 +186,13 @@ Fastest = Callable[[Step, Key, Site], Kernel]
 """Chooses a kernel for some rows of a step."""
 
 
-def stream(steps: Sequence[Step], at_once: int, fastest: Fastest) -> Stream | None:
+def stream(steps: Sequence[Step], at_once: int, fastest: Fastest, source: Tensor | None = None) -> Stream | None:
     """The steps as one stage that makes `at_once` rows at a time; None where an operation cannot be done in rows.
 
-    No value but the last may be read by others.
+    No value but the last may be read by others. source: what they read that is to be fetched row by row.
     """
-    layers, heights = [], {}
+    layers = [] if source is None else [Layer(source.name, ())]
+    heights: dict[str, int] = {}
     for step in steps:
         found = reaches(step.site)
         if found is None:
@@ -182,19 +201,22 @@ def stream(steps: Sequence[Step], at_once: int, fastest: Fastest) -> Stream | No
         layers.append(Layer(step.output.name, operands))
         heights.update({tensor.name: height(tensor) for tensor in (*step.computed, step.output)})
     rolling = roll(layers, heights, at_once)
-    calls = {key(event): event for events in rolling.rounds for event in events if isinstance(event, Call)}
+    offset = len(layers) - len(steps)
+    events = [event for events in rolling.rounds for event in events if isinstance(event, Call)]
+    calls = {key(event): event for event in events if event.layer >= offset}
     parts: dict[Key, Step] = {}
     for index, (one, call) in enumerate(calls.items()):
-        step = steps[call.layer]
+        step = steps[call.layer - offset]
         site = striped(step.site, call.first, call.end, f"{step.function}_rows_{index}")
         parts[one] = Step(site, fastest(step, one, site))
     buffers, end = {}, 0
-    for step in steps[:-1]:
-        buffers[step.output.name] = end
-        end += -(-rolling.capacity[step.output.name] * row_bytes(step.output) // 4) * 4
+    for tensor in [*([] if source is None else [source]), *(step.output for step in steps[:-1])]:
+        buffers[tensor.name] = end
+        end += -(-rolling.capacity[tensor.name] * row_bytes(tensor) // 4) * 4
     alignment = max(step.scratch_alignment for step in parts.values())
     workspace = -(-end // alignment) * alignment
-    return Stream(f"{steps[-1].function}_by_rows", tuple(steps), rolling, parts, buffers, workspace)
+    name = f"{steps[-1].function}_by_rows"
+    return Stream(name, tuple(steps), source, rolling, parts, buffers, workspace)
 
 
 def apart(one: Stream, used: Iterable[str]) -> Stream:

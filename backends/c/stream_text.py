@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bitsmith.backends.c.layout import Tensor
 from bitsmith.backends.c.rolling import Call, Move
 from bitsmith.backends.c.rows import row_bytes
-from bitsmith.backends.c.stream import Round, Stream
+from bitsmith.backends.c.stream import FETCHED, Round, Stream
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,26 @@ def statements(stream: Stream) -> list[Loop]:
 
 def _statement(stream: Stream, round: Round, event: Move | Call) -> Statement:
     if isinstance(event, Move):
-        size = next(row_bytes(step.output) for step in stream.whole if step.output.name == event.value)
+        size = row_bytes(stream.tensor(event.value))
         return Statement("", stream.buffers[event.value], event.start * size, event.count * size)
-    step = stream.whole[event.layer]
+    step = stream.step(event)
+    if step is None:
+        return _fetch(stream, round, event)
     places = [*zip(step.computed, event.places, strict=True), (step.output, event.target)]
     arguments = [_place(stream, round, tensor, row) for tensor, row in places]
     part = stream.part(event)
     if part.scratch:
         arguments.append(f"scratch + {stream.workspace}")
     return Statement(f"{part.function}({', '.join(arguments)});")
+
+
+def _fetch(stream: Stream, round: Round, event: Call) -> Statement:
+    """Rows of the input, from whoever gives them."""
+    assert stream.source is not None
+    more = round.advance.get(FETCHED, 0)
+    first = f"{event.first} + round * {more}" if more and round.times > 1 else f"{event.first}"
+    place = _place(stream, round, stream.source, event.target)
+    return Statement(f"rows(source, {first}, {event.end - event.first}, {place});")
 
 
 def _place(stream: Stream, round: Round, tensor: Tensor, row: int) -> str:

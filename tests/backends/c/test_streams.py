@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bitsmith.backends.c import build
+from bitsmith.backends.c import CBackend, build, golden
+from bitsmith.backends.c.host import STRICT, require_compiler
+from bitsmith.backends.c.machines import run_program
 from bitsmith.backends.c.rolling import Call, Layer, roll
 from bitsmith.backends.c.rows import Reach
 from bitsmith.backends.c.stream import Stream
@@ -17,6 +22,7 @@ from bitsmith.ir.integer import IntegerGraph, Operation, Value
 from bitsmith.ir.validate import validate
 from bitsmith.target import load_target
 from tests.backends.c.agreement import HOST, assert_equal
+from tests.backends.c.needs import machine_of
 from tests.backends.onnxruntime.graphs import X, conv
 from tests.strategies import integer_graphs
 
@@ -40,6 +46,8 @@ def layered(draw: st.DrawFn) -> tuple[list[Layer], dict[str, int]]:
             operands.append((draw(st.sampled_from(alike)), Reach()))
         heights[f"v{index + 1}"] = rows
         layers.append(Layer(f"v{index + 1}", tuple(operands)))
+    if draw(st.booleans()):
+        layers.insert(0, Layer("v0", ()))
     return layers, heights
 
 
@@ -51,7 +59,9 @@ def test_every_row_is_made_once_and_is_there_when_it_is_read(
     layers, heights = problem
     rolling = roll(layers, heights, at_once)
     buffers = {name: [-1] * rows for name, rows in rolling.capacity.items()}
-    whole = {"v0": list(range(heights["v0"])), layers[-1].output: [-1] * heights[layers[-1].output]}
+    whole = {layers[-1].output: [-1] * heights[layers[-1].output]}
+    if "v0" not in buffers:
+        whole["v0"] = list(range(heights["v0"]))
     made: Counter[tuple[str, int]] = Counter()
     for event in (event for events in rolling.rounds for event in events):
         if not isinstance(event, Call):
@@ -79,14 +89,14 @@ def test_every_row_is_made_once_and_is_there_when_it_is_read(
     assert set(made.values()) == {1}
 
 
-@settings(max_examples=16, suppress_health_check=SLOW)
+@settings(max_examples=10, suppress_health_check=SLOW)
 @given(graph=integer_graphs(STREAMED, most=6))
 def test_the_least_memory_computes_the_same(graph: IntegerGraph) -> None:
     least = assert_equal(graph, target=replace(HOST, ram=1))
     assert least.memory.total <= build(graph, HOST).memory.total
 
 
-@settings(max_examples=6, suppress_health_check=SLOW)
+@settings(max_examples=4, suppress_health_check=SLOW)
 @given(graph=integer_graphs(STREAMED, most=4), name=st.sampled_from(["cortex-m4", "cortex-m55", "rv32e"]))
 def test_so_do_kernels_of_other_machines(graph: IntegerGraph, name: str) -> None:
     assert_equal(graph, target=replace(load_target(name), ram=1))
@@ -119,3 +129,59 @@ def test_a_deep_and_wide_image_is_never_there_whole(name: str) -> None:
     # Functions for the first, for inner and for the last rows of a layer, which share its constants.
     assert less.flash == whole.flash
     assert less.macs == whole.macs
+
+
+COUNTED = """
+#include "model.h"
+#include "model_vectors.h"
+#include <string.h>
+
+static int32_t next, wrong;
+static int64_t arena[(MODEL_ARENA_BYTES + 7) / 8];
+
+static void given(void *source, int32_t first, int32_t count, int8_t *to)
+{
+    wrong += first != next || source != &next;
+    next += count;
+    memcpy(to, golden_in + first * ROW, (size_t)count * ROW);
+}
+
+int main(void)
+{
+    int8_t made[MODEL_OUT_BYTES];
+
+    model_run_rows(arena, given, &next, made);
+    return wrong || next != ROWS || memcmp(made, golden_out, sizeof made) != 0;
+}
+"""
+
+
+def test_an_input_that_does_not_fit_is_asked_for_row_by_row(tmp_path: Path) -> None:
+    """The arena is smaller than the input, of which every row is asked for once, in order."""
+    graph = chain(4, size=40, channels=3)
+    target = replace(HOST, ram=3100)
+    program = assert_equal(graph, target=target)
+    assert program.memory.total <= 3100 < program.tensors["v0"].bytes
+    assert program.fetched is program.tensors["v0"]
+    CBackend().emit(graph, target, tmp_path)
+    folder = tmp_path / "c"
+    (folder / "counted.c").write_text(COUNTED)
+    compiler = [require_compiler(), *STRICT, "-O1"]
+    for unit, defines in (("counted.c", ["-DROWS=40", "-DROW=80"]), ("model_test.c", [])):
+        built = [*compiler, *defines, unit, "model.c", "-o", "try"]
+        subprocess.run(built, cwd=folder, check=True)
+        subprocess.run(["./try"], cwd=folder, check=True)
+    size = shutil.which("size")
+    if size is not None:
+        subprocess.run([*compiler, "-c", "model.c"], cwd=folder, check=True)
+        told = subprocess.run([size, "-A", "model.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
+        assert int(told.split(".bss")[1].split()[0]) == -(-program.memory.total // 4) * 4
+
+
+def test_a_core_runs_it_too() -> None:
+    target, machine = machine_of("cortex-m4")
+    program = build(chain(3, size=12), replace(target, ram=1))
+    assert any(isinstance(stage, Stream) for stage in program.stages)
+    inputs = {name: values[-1:] for name, values in golden(program.graph).items()}
+    outcome = run_program(machine, program, inputs)
+    assert outcome.passed, outcome.meaning
