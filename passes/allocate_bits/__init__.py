@@ -14,7 +14,7 @@ from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.diagnose import require_solution
 from bitsmith.allocation.floors import above, floors
 from bitsmith.allocation.measured import require_within
-from bitsmith.allocation.problem import Problem, Solution, within
+from bitsmith.allocation.problem import Cost, Problem, Solution, within
 from bitsmith.allocation.program import solve
 from bitsmith.allocation.reference import as_told
 from bitsmith.errors import InternalError, PipelineError
@@ -107,10 +107,11 @@ class AllocateBits(Pass):
         return nearest(module, candidates, changes) if len(candidates) > 1 else best
 
     def _reserved(self, problem: Problem) -> Problem:
-        """The problem with what is estimated kept a little below its limit."""
+        """The problem with a little more to be had for what is estimated."""
         if LUTS not in problem.limits:
             return problem
-        return replace(problem, limits={**problem.limits, LUTS: problem.limits[LUTS] * (1 - RESERVE)})
+        rows = tuple(row.times(1 / (1 - RESERVE)) for row in problem.costs[LUTS].rows)
+        return replace(problem, costs={**problem.costs, LUTS: Cost(rows)})
 
     def _settled(self, module: Module, problem: Problem, find: Callable[[Problem], Solution | None]) -> Solution | None:
         """What is found that keeps to the limits by what the backend says of it, too, with the costs that it says.
@@ -118,14 +119,14 @@ class AllocateBits(Pass):
         After `ATTEMPTS` it is given as it is.
         """
         layout, backend = Layout(self.granularity, self.group), backend_of(module.target)
-        told, settled = self._reserved(problem), None
+        told, settled = problem, None
         for _ in range(ATTEMPTS):
-            found = find(told)
+            found = find(self._reserved(told))
             if found is None:
                 return None
             told = as_told(told, module, layout, backend, found.bits)
             settled = replace(found, costs=told.costs_at(found.bits), limits=problem.limits)
-            if told.allows(found.bits):
+            if self._reserved(told).allows(found.bits):
                 break
         return settled
 
