@@ -72,7 +72,7 @@ def test_a_pass_of_ones_own_as_its_page_makes_it(repository: Path, digits: Path,
         said.append(done.stdout)
     listed, compiled, tested = said
     assert "Set the smallest weights of every Conv and Gemm to zero" in listed
-    assert "prune-weights{share=0.2}" in json.loads((tmp_path / "pruned" / "manifest.json").read_text())["pipeline"]
+    assert "prune-weights{share=0.3}" in json.loads((tmp_path / "pruned" / "manifest.json").read_text())["pipeline"]
     scores = [float(score) for score in re.findall(r"^integer.onnx +top1 (\S+)", compiled, re.MULTILINE)]
     assert 0.5 < scores[1] < scores[0]
     assert "1 passed" in tested
