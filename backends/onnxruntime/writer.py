@@ -87,6 +87,10 @@ class Writer:
         would keep ORT from fusing the op. It has neither for uint16, where nothing is fused: there they go before.
         """
         described = self.graph.values[value]
+        if described.format.base is not None:
+            logarithm = self.node("Log", [real], f"{value}_logarithm")
+            self.quantize_powers(value, self.node("Neg", [logarithm], f"{value}_negated"))
+            return
         kind = described.format.type
         bounds = (kind.lowest, kind.highest) if rule is None else (rule.lowest, rule.highest)
         if is_wide(described):

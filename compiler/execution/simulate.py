@@ -104,7 +104,7 @@ def _round_to_powers(graph: Graph, value: Value, chosen: Format, logarithm: floa
     last = chosen.type.highest
 
     def node(op: str, *operands: Value | float, kind: npt.DTypeLike = np.float32) -> Value:
-        held = [graph.add_constant("part", np.float32(one)) if isinstance(one, float) else one for one in operands]
+        held = [graph.add_constant("part", np.array(one, np.float32)) if isinstance(one, float) else one for one in operands]
         return graph.add_node(op, held, "powers", value.shape, kind).output
 
     positive = node("Max", value, float(np.finfo(np.float32).tiny))

@@ -144,10 +144,10 @@ def _sums(operation: Conv | Linear) -> tuple[npt.NDArray[np.int64], npt.NDArray[
 def result_interval(operation: Operation, operands: list[Interval]) -> Interval:
     """The range of the output, given the operands' ranges."""
     match operation:
-        case Softmax(requantize=Thresholds() as codes):
-            return Interval(0, codes.thresholds.size)
         case Conv() | Linear() | Add() | Mul() | MatMul() | Softmax() | AveragePool():
             rule = operation.requantize
+            if isinstance(rule, Thresholds):
+                return Interval(0, rule.thresholds.size)
             return Interval(rule.lowest, rule.highest if rule.caps is None else int(rule.caps.max()))
         case Table():
             return Interval(int(operation.entries.min()), int(operation.entries.max()))
