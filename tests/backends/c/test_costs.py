@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bitsmith.allocation.measured import costs_of_integers
 from bitsmith.backends.c import CBackend
 from bitsmith.backends.c.machines.costs import convolution
+from bitsmith.dataset import Dataset
 from bitsmith.execution.batches import vectors
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.validate import validate
+from bitsmith.manager import Pipeline
+from bitsmith.module import Module
+from bitsmith.pipelines import NORMALISE
 from bitsmith.progress import silent
 from bitsmith.target import load_target
 from tests.backends.c.agreement import assert_equal
 from tests.backends.c.needs import machine_of
+from tests.compiler.allocation.made_up import sensitivity_of
 
 
 @pytest.mark.parametrize("weight_bits", [2, 4, 8])
@@ -50,3 +58,31 @@ def test_a_core_without_simd_pays_more() -> None:
 
 def test_this_machine_is_not_measured() -> None:
     assert CBackend().measure(load_target("host"), silent) is None
+
+
+def test_a_budget_of_measured_cycles_is_kept_by_bits_chosen_for_it(digits: Path) -> None:
+    target, _ = machine_of("cortex-m4")
+    few = replace(target, weight_bits=(8, 4), activation_bits=(8,))
+    table = CBackend().measure(few, silent)
+    assert table is not None
+    measured = replace(few, cycles=table)
+    graph = load_graph(digits / "digits.onnx")
+    data = Dataset.open(digits / "calibration.npz", {value.name: value.sample_shape for value in graph.inputs})
+    module = Module(graph, measured, data)
+    Pipeline.parse(f"{NORMALISE},calibrate").run(module)
+    module.sensitivity = sensitivity_of(graph)
+    # Here few bits take more cycles, so that something else must ask for them.
+    solutions = []
+    for budget in ("", ",cycles={}"):
+        options = "mean_weight_bits=6,trials=1" + budget.format(int(solutions[0].costs["cycles"]) - 1 if budget else 0)
+        trial = replace(module, graph=module.graph.copy())
+        rest = "quantize-weights,quantize-activations{observer=min-max},quantize-biases,integerize"
+        Pipeline.parse(f"allocate-bits{{{options}}},{rest}").run(trial)
+        assert trial.solution is not None
+        assert set(trial.solution.allocation.weights.values()) == {4, 8}
+        found = costs_of_integers(trial.require_integer(), measured)
+        assert found["cycles"] == pytest.approx(trial.solution.costs["cycles"])
+        assert found["mean-weight-bits"] <= 6
+        solutions.append(trial.solution)
+    assert solutions[1].costs["cycles"] < solutions[0].costs["cycles"]
+    assert solutions[1].loss > solutions[0].loss
