@@ -36,7 +36,7 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             kind = "made-up" if manifest["data_free"] else "calibration"
             samples = f"float against integers on {thousands(distance['samples'])} {kind} samples"
             yield "signal to noise", f"{decibels_text(value)} at {output}, {samples}"
-    yield from _adopted(manifest.get("quantized_by_others"))
+    yield from _adopted(manifest)
     for one in manifest["passes"]:
         for note in one["notes"]:
             yield one["pass"].split("{")[0], note
@@ -48,8 +48,9 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "files", ", ".join([*manifest["files"], "manifest.json"])
 
 
-def _adopted(found: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+def _adopted(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """How near the integers are to a model that others quantized."""
+    found = manifest.get("quantized_by_others")
     if found is None:
         return
     yield "formats", f"of the file, which is in {found['dialect']} form"
@@ -59,7 +60,9 @@ def _adopted(found: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     yield "each operation", f"{alone}, on {thousands(found['samples'])} samples"
     for output, one in found["outputs"].items():
         text = f"{thousands(one['differing'])} of {thousands(one['elements'])} elements of {output} differ"
-        yield "all together", text + (f", by {one['largest']} at most" if one["differing"] else "")
+        levels = 1 << manifest["values"][output]["format"]["bits"]
+        by = f", by at most {thousands(one['largest'])} of {thousands(levels)} steps" if one["differing"] else ""
+        yield "all together", text + by
 
 
 RUNS = 12

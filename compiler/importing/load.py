@@ -9,6 +9,7 @@ from onnx import ModelProto
 
 from bitsmith.importing.batch import resolve_shapes
 from bitsmith.importing.draft import Draft
+from bitsmith.importing.groups import require_groups
 from bitsmith.importing.onnx_file import read_model
 from bitsmith.importing.opset import check, inline_functions, upgrade
 from bitsmith.importing.screen import screen_constants, screen_inputs, screen_model
@@ -40,4 +41,5 @@ def load_graph(
     upgrade(draft)
     tidy(draft)
     resolve_shapes(draft, input_shapes or {})
+    require_groups(draft)
     return Graph.from_onnx(draft.model, draft.constants)

@@ -507,3 +507,11 @@ def test_a_path_like_object_is_a_path(tmp_path: Path) -> None:
             return str(tmp_path / "absent.onnx")
 
     assert "absent.onnx" in refusal(Somewhere()).where
+
+
+@pytest.mark.parametrize("groups", [0, 2, 3])
+def test_groups_that_do_not_fit_the_channels(groups: int) -> None:
+    sketch = Sketch(x=("N", 3, 5, 5))
+    made = sketch.add("Conv", "x", normal(4, 3, 1, 1), outputs=["y"], group=groups)
+    error = refusal(sketch.model(made))
+    assert error.what == f"a weight of [4, 3, 1, 1] in {groups} groups does not fit 3 channels"
