@@ -20,7 +20,14 @@ from bitsmith.backends.c.kernels.dsp import (
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.linear import PortableLinear
 from bitsmith.backends.c.kernels.moves import PortableMove
-from bitsmith.backends.c.kernels.mve import HeliumAdd, HeliumConv, HeliumDepthwise, HeliumLinear
+from bitsmith.backends.c.kernels.mve import (
+    HeliumAdd,
+    HeliumConv,
+    HeliumDepthwise,
+    HeliumLinear,
+    HeliumNarrowConv,
+    HeliumNarrowLinear,
+)
 from bitsmith.backends.c.kernels.planes import TableProducts
 from bitsmith.backends.c.kernels.pooling import PortableAveragePool, PortableMaxPool
 from bitsmith.backends.c.kernels.preferences import Preferences
@@ -33,6 +40,8 @@ FAMILIES: tuple[KernelFamily, ...] = (
     HeliumDepthwise(),
     HeliumConv(),
     HeliumLinear(),
+    HeliumNarrowConv(),
+    HeliumNarrowLinear(),
     HeliumAdd(),
     DspDepthwise(),
     DspConv(),

@@ -26,7 +26,7 @@ OTHERS = side_by_side([linear((41,), 10), add((1, -1)), pooled((8, 8), (8, 8), (
 @pytest.mark.parametrize(
     ("core", "triple", "graphs"),
     [
-        ("cortex-m4", "thumbv7em-none-eabi", [ODD, CASES, DEPTHWISE, LINEAR, OTHERS]),
+        ("cortex-m4", "thumbv7em-none-eabi", [ODD, *CASES.values(), DEPTHWISE, LINEAR, OTHERS]),
         ("cortex-m55", "thumbv8.1m.main-none-eabi", [side_by_side(cases) for cases in HELIUM.values()]),
     ],
 )

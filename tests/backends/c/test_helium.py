@@ -13,12 +13,23 @@ from bitsmith.backends.c import build
 from bitsmith.backends.c.kernels.mve.depthwise import grouped
 from bitsmith.backends.c.machines import run_program
 from bitsmith.execution.batches import vectors
-from bitsmith.ir.integer import Conv, IntegerGraph
+from bitsmith.ir.integer import Conv, IntegerGraph, Linear
 from bitsmith.ir.validate import validate
 from tests.backends.c.agreement import HOST, assert_equal
 from tests.backends.c.needs import machine_of
 from tests.backends.onnxruntime.graphs import add, conv, linear, one
 from tests.strategies import integer_graphs
+
+
+def narrowed(graph: IntegerGraph, lowest: int, span: int) -> IntegerGraph:
+    """A graph of one Linear with so many neighbouring integers for weights."""
+    (operation,) = graph.operations
+    assert isinstance(operation, Linear)
+    weight = np.random.default_rng(span).integers(lowest, lowest + span, operation.weight.shape)
+    louder = replace(operation.requantize, shift=operation.requantize.shift - 3)
+    narrow = replace(operation, weight=weight, requantize=louder)
+    return one(narrow, {"x": graph.values["x"].shape}, {name: value.format for name, value in graph.values.items()})
+
 
 HELIUM = replace(HOST, features=("multiply", "long-multiply", "dsp", "mve"))
 
@@ -47,6 +58,26 @@ CASES = {
         add((-1, 1), (16,), (16,)),
     ],
 }
+
+
+CASES["helium narrow conv"] = [
+    conv(space, outputs, channels, kernel=kernel, weight_bits=bits)
+    for bits in (4, 2)
+    for space, outputs, channels, kernel in (
+        ((5, 4), 6, 4, 3),
+        ((5, 3), 4, 16, 1),
+        ((1, 2), 2, 33, 3),
+        ((4, 4), 8, 64, 1),
+        ((3, 3), 2, 7, 1),
+        ((3, 2), 2, 130, 1),
+    )
+]
+CASES["helium narrow linear"] = [
+    narrowed(linear((inputs,), outputs, seed=inputs), -(span // 2), span)
+    for span in (16, 4)
+    for inputs, outputs in ((9, 5), (16, 4), (64, 10), (33, 8), (200, 4), (5, 1))
+]
+CASES["helium depthwise"] += [conv((5, 4), 18, 18, groups=18, weight_bits=bits) for bits in (4, 2)]
 
 
 def strided(graph: IntegerGraph, strides: tuple[int, int], pads: tuple[int, int, int, int]) -> IntegerGraph:
@@ -104,13 +135,13 @@ def test_assembly(family: str) -> None:
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(graph=integer_graphs(["Conv", "Linear", "Add"], most=4, bits=(8,)))
+@given(graph=integer_graphs(["Conv", "Linear", "Add"], most=4, bits=(8, 4, 2)))
 def test_chains(graph: IntegerGraph) -> None:
     assert_equal(graph, target=HELIUM)
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
-@given(graph=integer_graphs(["Conv", "Linear", "Add"], most=8, bits=(8,), grids=()))
+@given(graph=integer_graphs(["Conv", "Linear", "Add"], most=8, bits=(8, 4, 2), grids=()))
 def test_chains_on_the_core(graph: IntegerGraph) -> None:
     target, machine = machine_of("cortex-m55")
     outcome = run_program(machine, build(graph, target), vectors(graph, 4, seed=5))

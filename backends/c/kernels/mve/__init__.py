@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bitsmith.backends.c.kernels.mve.add import HeliumAdd
-from bitsmith.backends.c.kernels.mve.conv import HeliumConv
+from bitsmith.backends.c.kernels.mve.conv import HeliumConv, HeliumNarrowConv
 from bitsmith.backends.c.kernels.mve.depthwise import HeliumDepthwise
-from bitsmith.backends.c.kernels.mve.linear import HeliumLinear
+from bitsmith.backends.c.kernels.mve.linear import HeliumLinear, HeliumNarrowLinear
 
-__all__ = ["HeliumAdd", "HeliumConv", "HeliumDepthwise", "HeliumLinear"]
+__all__ = ["HeliumAdd", "HeliumConv", "HeliumDepthwise", "HeliumLinear", "HeliumNarrowConv", "HeliumNarrowLinear"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bitsmith.backends.c.kernels.conv import window_of
-from bitsmith.backends.c.kernels.dsp.packed import rescale
+from bitsmith.backends.c.kernels.dsp.narrow import span_bits
+from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
-from bitsmith.backends.c.kernels.mve.products import HELPERS, UNIT, refusal, settled, steps
+from bitsmith.backends.c.kernels.mve import narrow
+from bitsmith.backends.c.kernels.mve.products import HELPERS, refusal, settled, steps, unit
 from bitsmith.backends.c.kernels.window import gap
 from bitsmith.ir.integer import Conv
 
@@ -33,7 +35,17 @@ class HeliumConv(KernelFamily):
             return "it makes an odd number of channels"
         if PIXELS * len(operation.weight) >= 4096 or operation.weight[0].size >= 1 << 16:
             return "it has more channels than a store reaches, or longer rows than a constant counts"
+        return self.why_not(site, operation)
+
+    def why_not(self, site: Site, operation: Conv) -> str | None:
+        """Why its products cannot be done here; None if they can."""
         return refusal(site, operation)
+
+    def stored(self, products: Settled) -> tuple[int, Constant, Constant]:
+        """The bits of a weight, the weights, and what else is read of each pair of outputs."""
+        length = products.rows.shape[1]
+        comment = f"({len(products.rows)}, {length})"
+        return 8, Constant("weight", "int8_t", products.rows, comment), steps(products, OUTPUTS)
 
     def kernel(self, site: Site) -> Kernel:
         operation = site.operation
@@ -43,10 +55,13 @@ class HeliumConv(KernelFamily):
         pixels = over.output[0] * over.output[1]
         left = pixels % PIXELS
         tail = PIXELS * outputs if left else 0
+        bits, *constants = self.stored(products)
+        raised = unit(operation.requantize) or 0
         return Kernel(
             self.name,
             "mve/conv.c.j2",
             context={
+                "bits": bits,
                 "over": over,
                 "channels": site.x.shape[-1],
                 "outputs": outputs,
@@ -55,14 +70,26 @@ class HeliumConv(KernelFamily):
                 "left": left,
                 "tail": tail,
                 "direct": over.is_pointwise,
-                "rescale": rescale(operation.requantize, UNIT),
+                "raised": raised,
+                "rescale": rescale(operation.requantize, raised),
             },
-            constants=(
-                Constant("weight", "int8_t", products.rows, f"({outputs}, {length})"),
-                steps(products, OUTPUTS),
-            ),
+            constants=tuple(constants),
             helpers=HELPERS,
             scratch=PIXELS * length + tail,
             gaps={0: gap(site, over.first_reads(), buffered=True, block=PIXELS)},
-            note="on vectors of 16 inputs",
+            note=f"on vectors of 16 inputs, {bits}-bit weights",
         )
+
+
+class HeliumNarrowConv(HeliumConv):
+    """The same with packed weights, unpacked by masks and shifts: 25 instructions for 192 products of 4 bits."""
+
+    name: ClassVar[str] = "helium narrow conv"
+
+    def why_not(self, site: Site, operation: Conv) -> str | None:
+        return narrow.refusal(site, operation)
+
+    def stored(self, products: Settled) -> tuple[int, Constant, Constant]:
+        bits = span_bits(products.rows)
+        assert bits is not None
+        return bits, narrow.packed(products.rows, bits, OUTPUTS), narrow.steps(products, OUTPUTS)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bitsmith.backends.c.kernels.conv import window_of
 from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
-from bitsmith.backends.c.kernels.mve.products import HELPERS, UNIT, refusal, settled
+from bitsmith.backends.c.kernels.mve.products import HELPERS, refusal, settled, unit
 from bitsmith.backends.c.kernels.window import Window
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import Conv
@@ -30,7 +30,8 @@ class HeliumDepthwise(KernelFamily):
 
     Products are added in pairs, or as many as 16 bits hold with these weights, before they are widened to 32 bits. A
     row of the image is copied before anything is written over it, and only channels that were read are written over:
-    the result may lie where the input is, unless its rows run ahead of what was copied.
+    the result may lie where the input is, unless its rows run ahead of what was copied. Weights are few beside those of
+    other layers, and take a byte each whatever their bits.
     """
 
     name: ClassVar[str] = "helium depthwise"
@@ -47,12 +48,13 @@ class HeliumDepthwise(KernelFamily):
             return "its window is large or has holes"
         if over.strides[1] > MOST_COLUMNS or max(over.output[1], channels) >= 1 << 16:
             return "it is wider, or its steps are, than a constant counts"
-        return refusal(site, operation)
+        return refusal(site, operation, widens=True)
 
     def kernel(self, site: Site) -> Kernel:
         operation = site.operation
         assert isinstance(operation, Conv)
         over, products = window_of(site, operation), settled(site, operation)
+        raised = unit(operation.requantize) or 0
         width = (over.output[1] - 1) * over.strides[1] + over.kernel[1]
         groups = grouped(products.rows, max(abs(site.x.format.type.lowest), abs(site.x.format.type.highest)))
         order = [tap for group in groups for tap in group]
@@ -68,7 +70,8 @@ class HeliumDepthwise(KernelFamily):
                 "places": {tap: place for place, tap in enumerate(order)},
                 "pitch": LANES * width,
                 "seen": min(over.size[1], width - over.pads[1]),
-                "rescale": rescale(operation.requantize, UNIT),
+                "raised": raised,
+                "rescale": rescale(operation.requantize, raised),
             },
             constants=(
                 Constant(

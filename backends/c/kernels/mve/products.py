@@ -8,35 +8,55 @@ from bitsmith.backends.c.kernels.conv import weight_rows
 from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale, settle
 from bitsmith.backends.c.kernels.kernel import Constant, Site
 from bitsmith.backends.c.kernels.weights import weights
-from bitsmith.ir.integer import Conv, Linear
+from bitsmith.ir.formats import IntegerArray
+from bitsmith.ir.integer import Conv, Linear, Requantize
 
 HELPERS = ("mve/intrinsics.c.j2",)
 
 UNIT = 0
 """The accumulator is the sum of products itself, modulo 2^32 while it grows."""
 
+MOST_RAISED = 12
+"""Bits by which a whole sum is raised, so that the upper half of its product with a multiplier is all that counts."""
 
-def refusal(site: Site, operation: Conv | Linear) -> str | None:
-    """Why an operation cannot be done on vectors of 8-bit inputs and weights; None if it can."""
-    rule, rows = operation.requantize, operation.weight.reshape(len(operation.weight), -1)
+
+def unit(rule: Requantize) -> int | None:
+    """By how many bits accumulators are raised before SMMLA rescales them; None where it cannot serve."""
+    return next((bits for bits in range(MOST_RAISED + 1) if rescale(rule, bits) is not None), None)
+
+
+def refusal(site: Site, operation: Conv | Linear, widens: bool = False) -> str | None:
+    """Why an operation cannot be done on vectors of 8-bit inputs and weights; None if it can.
+
+    widens: whether weights that could be packed more tightly are held in a byte each.
+    """
+    rows = operation.weight.reshape(len(operation.weight), -1)
     if "mve" not in site.target.features:
         return "the target has no Helium"
     if any(tensor.format.type.storage != np.int8 for tensor in (site.x, site.output)):
         return "it is not of signed 8-bit values"
     stored = weights(rows, operation.weight_format)
-    if stored.bits != 8 or stored.looked_up or not stored.signed:
+    if not (rows.min(initial=0) >= -128 and rows.max(initial=0) <= 127):
+        return "its weights pass 8 bits"
+    if not widens and (stored.bits != 8 or stored.looked_up or not stored.signed):
         return "its weights are packed more tightly, or looked up, or have no signs"
-    if rescale(rule, UNIT) is None:
+    return unfit(site, operation, rows)
+
+
+def unfit(site: Site, operation: Conv | Linear, rows: IntegerArray) -> str | None:
+    """Why the sums of an operation cannot be rescaled; None if they can."""
+    raised = unit(operation.requantize)
+    if raised is None:
         return "its requantize step has no form of SMMLA"
-    if rule.multiplier.size not in (1, len(rows)):
+    if operation.requantize.multiplier.size not in (1, len(rows)):
         return "its multipliers are not by channel"
-    return None if settle(site, rows, operation, UNIT) else "its accumulator may pass int32"
+    return None if settle(site, rows, operation, raised) else f"its accumulator may pass 2^{31 - raised}"
 
 
 def settled(site: Site, operation: Conv | Linear) -> Settled:
     """Rows of weights, biases and multipliers of an operation that is not refused."""
     rows = weight_rows(operation) if isinstance(operation, Conv) else operation.weight
-    found = settle(site, rows, operation, UNIT)
+    found = settle(site, rows, operation, unit(operation.requantize) or 0)
     assert found is not None
     return found
 
