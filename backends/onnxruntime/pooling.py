@@ -95,21 +95,20 @@ def _corrected(writer: Writer, operation: AveragePool, correction: Counts) -> st
     (x,) = writer.graph.operands(operation)
     name = operation.name
     rank = len(operation.kernel)
-    around = [0, *operation.pads[:rank], 0, *operation.pads[rank:]]
     if is_wide(x):
-        real = padded(writer, f"{name}_pad", writer.reals(x.name), around, np.float32(0))
+        # ORT would merge a Pad of reals into the pool, and then refuse as much padding as kernel.
+        mean = _by_convolution(writer, operation, x.shape[0], math.prod(operation.kernel))
     else:
-        tensor = padded(
-            writer, f"{name}_pad", writer.integers(x.name), around, np.uint8(writer.held(x, x.format.zero_point))
+        around = [0, *operation.pads[:rank], 0, *operation.pads[rank:]]
+        filler = np.uint8(writer.held(x, x.format.zero_point))
+        tensor = padded(writer, f"{name}_pad", writer.integers(x.name), around, filler)
+        mean = writer.node(
+            "AveragePool",
+            [writer.node("DequantizeLinear", [tensor, *writer.parameters(x.name)], f"{name}_pad_dequantize")],
+            name,
+            kernel_shape=list(operation.kernel),
+            strides=list(operation.strides),
+            dilations=list(operation.dilations),
         )
-        real = writer.node("DequantizeLinear", [tensor, *writer.parameters(x.name)], f"{name}_pad_dequantize")
-    mean = writer.node(
-        "AveragePool",
-        [real],
-        name,
-        kernel_shape=list(operation.kernel),
-        strides=list(operation.strides),
-        dilations=list(operation.dilations),
-    )
     factor = writer.constant(f"{name}_correction", correction[None].astype(np.float32))
     return writer.node("Mul", [mean, factor], f"{name}_correct")
