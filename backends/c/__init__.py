@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.backend import Arrays, Backend, Chosen, Footprint, Refusal, Trial
+from bitsmith.backends.c import host
 from bitsmith.backends.c.capabilities import refusals
 from bitsmith.backends.c.choices import choices
 from bitsmith.backends.c.emit import project, sources
@@ -85,7 +86,9 @@ class CBackend(Backend):
     def trial(self, graph: IntegerGraph, folder: Path, target: Target) -> Trial | None:
         """Build the written C with the target's own compiler, and run its golden vectors on its core under QEMU."""
         if not target.toolchain:
-            return None
+            # What `run` runs is this already, on vectors where the machine has them.
+            lacks = "avx2" in target.features and not host.has_avx2()
+            return Trial(f"{target.name}: run as plain C, for this machine has no AVX2", None) if lacks else None
         machine = machine_for(target)
         if machine is None:
             return Trial(f"{target.name}: not run, for no machine with its core is known", None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from bitsmith import compile, load
-from bitsmith.backends.c import build, host
+from bitsmith.backends.c import CBackend, build, host
 from bitsmith.backends.c.capabilities import refusals
+from bitsmith.backends.c.kernels.avx2.codes import codes
+from bitsmith.backends.c.kernels.avx2.panels import runs
 from bitsmith.execution.reals import quantize_inputs
 from bitsmith.ir.formats import Format, IntegerType
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear
@@ -121,6 +125,47 @@ def test_what_they_do_not_do_is_left_to_portable_c(graph: IntegerGraph) -> None:
 def test_the_target_is_fine() -> None:
     assert refusals(TARGET) == []
     assert host.vector_flags({"model.c": "int x;"}) == ()
+
+
+def test_verify_says_where_no_vectors_were_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = linear((9,))
+    CBackend().emit(graph, TARGET, tmp_path)
+    for has, expected in ((True, None), (False, "x86-64-avx2: run as plain C, for this machine has no AVX2")):
+        monkeypatch.setattr(host, "has_avx2", lambda has=has: has)
+        trial = CBackend().trial(graph, tmp_path, TARGET)
+        assert (trial and trial.found) == expected
+
+
+def test_its_own_makefile_builds_vectors(tmp_path: Path) -> None:
+    if not host.has_avx2() or shutil.which("make") is None:
+        pytest.skip("this machine has no AVX2, or no make")
+    CBackend().emit(conv((5, 4), 16, 8), TARGET, tmp_path)
+    done = subprocess.run(["make", "test"], cwd=tmp_path / "c", capture_output=True, text=True, check=False)
+    assert "-mavx2" in done.stdout
+    assert "All golden vectors are met." in done.stdout, done.stderr
+
+
+def test_runs_are_as_long_as_no_sum_passes_the_limit() -> None:
+    reaches = np.array([[3, 3, 3, 3, 3, 3, 3], [1, 1, 1, 9, 1, 1, 1]])
+    assert runs(reaches, 0, 100, 1) == (7, 1)
+    assert runs(reaches, 0, 13, 1) == (4, 2)
+    assert runs(reaches, 0, 11, 1) == (3, 3)
+    # The last run is filled up, with what reaches far itself.
+    assert runs(reaches, 9, 12, 2) == (2, 4)
+    assert runs(reaches, 9, 11, 2) is None
+    assert runs(reaches, 0, 8, 1) is None
+
+
+def test_weights_are_codes_about_a_base_where_outputs_share_no_levels() -> None:
+    shared = codes(np.array([[-7, 3, 90], [3, 3, -7]], np.int8), 3)
+    assert shared is not None
+    assert shared.base is None
+    assert shared.weights.tolist() == [[-7, 3, 90], [3, 3, -7]]
+    own = codes(np.array([[-7, -6, -4], [93, 92, 90]], np.int8), 4)
+    assert own is not None
+    assert own.base is not None
+    assert (own.weights + own.base[:, None]).tolist() == [[-7, -6, -4], [93, 92, 90]]
+    assert codes(np.array([[-7, -6, 4], [93, 92, 90]], np.int8), 4) is None
 
 
 @pytest.mark.parametrize(
