@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,12 @@ import pytest
 from bitsmith.dataset import Dataset
 from bitsmith.errors import PipelineError
 from bitsmith.execution.divergence import Divergence
-from bitsmith.execution.network import logits
+from bitsmith.execution.network import Network, layers_of, logits
 from bitsmith.execution.runtime import Session
 from bitsmith.execution.simulate import simulated
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.allocation import Allocation
+from bitsmith.ir.formats import Format, IntegerType
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.linear import LINEAR, weight_value
 from bitsmith.ir.sensitivity import Sensitivity
@@ -224,3 +226,39 @@ def test_progress_is_told() -> None:
 def test_what_makes_no_sense_is_refused(options: str, match: str) -> None:
     with pytest.raises(PipelineError, match=match):
         measured(options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_activations_of_one_part_alone_are_held(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[Network] = weakref.WeakSet()
+    most = 0
+
+    class Counted(Network):
+        def __init__(self, *given: Any) -> None:
+            nonlocal most
+            super().__init__(*given)
+            alive.add(self)
+            most = max(most, len(alive))
+
+    monkeypatch.setattr(study, "MEMORY", 1 << 16)
+    monkeypatch.setattr(study, "Network", Counted)
+    model, x = network()
+    module = Module(load_graph(model), TARGET, Dataset.from_arrays({"x": x[:12]}))
+    Pipeline.parse(f"{NORMALISE},calibrate").run(module)
+    assert study.batch_size(module.graph, 12) < 12
+    MeasureSensitivity(method, pairs=True, weights="2+4", activations="4").run(module)
+    assert most == 1
+
+
+def test_parts_are_about_as_large_and_an_activation_is_rounded_some_samples_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, _ = measured()
+    elements = sum(math.prod(layer.output.sample_shape) for layer in layers_of(module.graph))
+    monkeypatch.setattr(study, "MEMORY", 7 * 4 * elements)
+    assert [study.batch_size(module.graph, samples) for samples in (7, 8, 15, 1)] == [7, 4, 5, 1]
+    x = normal(9, 5, 2, seed=7)
+    chosen = Format(IntegerType(4), (0.3,), 2)
+    monkeypatch.setattr(study, "AT_ONCE", 20)
+    assert np.array_equal(study.samples_on_grid(x, chosen), study.on_grid(x, chosen))
+    assert study.samples_on_grid(x[:0], chosen).shape == (0, 5, 2)
