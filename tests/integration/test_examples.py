@@ -72,7 +72,10 @@ def test_a_pass_of_ones_own_as_its_page_makes_it(repository: Path, digits: Path,
         said.append(done.stdout)
     listed, compiled, tested = said
     assert "Set the smallest weights of every Conv and Gemm to zero" in listed
-    assert "prune-weights{share=0.3}" in json.loads((tmp_path / "pruned" / "manifest.json").read_text())["pipeline"]
+    manifest = json.loads((tmp_path / "pruned" / "manifest.json").read_text(encoding="utf-8"))
+    (pruned,) = [one for one in manifest["passes"] if one["pass"] == "prune-weights{share=0.25}"]
+    assert pruned["made"] > 1
     scores = [float(score) for score in re.findall(r"^integer.onnx +top1 (\S+)", compiled, re.MULTILINE)]
-    assert 0.5 < scores[1] < scores[0]
+    assert len(scores) == 2
+    assert min(scores) > 0.9
     assert "1 passed" in tested
