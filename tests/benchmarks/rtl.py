@@ -261,9 +261,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             front.append(row)
     axes.plot([tables(row) for row in front], [row.agreement for row in front], color="gray", linewidth=0.8, zorder=0)
     axes.set_xscale("log")
+    axes.margins(x=0.12)
     axes.set_xlabel("look-up tables, by yosys (synth_xilinx, UltraScale+)")
     axes.set_ylabel("class as of the float model")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
