@@ -111,9 +111,10 @@ def _worst(explained: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
         helps = [f"{help['change']} would gain {help['gain_db']:.1f} dB" for help in one["helps"][:SHOWN]]
         cost = f"{one['layer']} alone leaves the outputs {ratio_text(one['output_db'])}"
         yield ("" if index else "worst layers", f"{cost}: {'; '.join(helps) or 'nothing that was tried gains 1 dB'}")
-    last = explained["passes"][-1]["pass"]
-    if explained["ranked_after"] != last:
-        yield "", f"each rounded to nearest, before {last.split('{')[0]} made up for errors"
+    names = [one["pass"] for one in explained["passes"]]
+    later = [name.split("{")[0] for name in names[len(names) - names[::-1].index(explained["ranked_after"]) :]]
+    if later:
+        yield "", f"each rounded to nearest, before {' and '.join(later)} made up for errors"
 
 
 def _widest(manifest: Mapping[str, Any]) -> str:
