@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitsmith.errors import UnsupportedError
 from bitsmith.execution.interpreter import run
+from bitsmith.ir.bounds import bounds
 from bitsmith.ir.formats import Format, IntegerType
 from bitsmith.ir.integer import IntegerGraph, Requantize, Softmax, Value
 from bitsmith.ir.softmax import RECIPROCAL_ERROR, exponentials, reciprocal
@@ -52,3 +55,12 @@ def test_the_result_is_within_the_bound_that_its_formula_states(bits: int, count
     assert (np.abs(found - exact) <= bound).all()
     assert (found <= 1).all()
     assert (found.sum(axis=1) <= 1).all()
+
+
+def test_sums_that_int32_cannot_hold_are_refused() -> None:
+    tables = exponentials(0.01, 8, 4)
+    layer = Softmax("softmax", ("x",), "y", *tables, Requantize(np.array([2]), 1, 0, 0, FINE.type.highest))
+    values = {"x": Value("x", (300,), Format(IntegerType(8), (0.01,))), "y": Value("y", (300,), FINE)}
+    graph = IntegerGraph("one", values, ("x",), ("y",), (layer,))
+    with pytest.raises(UnsupportedError, match="Softmax softmax: the accumulator can reach 2,516,582,400"):
+        bounds(graph)

@@ -22,6 +22,7 @@ from bitsmith.ir.integer import (
     HostOperation,
     IntegerGraph,
     Linear,
+    MatMul,
     MaxPool,
     Mul,
     Operation,
@@ -31,11 +32,14 @@ from bitsmith.ir.integer import (
     Resize,
     Shape,
     Slice,
+    Softmax,
     Table,
+    Thresholds,
     Transpose,
     Value,
 )
 from bitsmith.ir.shapes import output_shape
+from bitsmith.ir.softmax import exponentials
 from bitsmith.ir.validate import validate
 from tests.strategies import KINDS, integer_graphs
 
@@ -88,6 +92,17 @@ def multiplier(*shape: int) -> Requantize:
     return dataclasses.replace(RULE, multiplier=np.ones(shape))
 
 
+def product(**changes: Any) -> MatMul:
+    """From (2, 3) and (3, 4) to (2, 4)."""
+    return dataclasses.replace(MatMul("product", ("a", "b"), "y", RULE), **changes)
+
+
+def softmax(**changes: Any) -> Softmax:
+    """From (3, 5) to (3, 5)."""
+    whole = Softmax("softmax", ("x",), "y", *exponentials(1.0, 8, 5), RULE)
+    return dataclasses.replace(whole, **changes)
+
+
 IMAGE, LINE = ((2, 6, 6), (4, 6, 6)), ((2,), (3,))
 
 GRAPHS: dict[str, IntegerGraph] = {
@@ -96,10 +111,40 @@ GRAPHS: dict[str, IntegerGraph] = {
     "linear": graph_of(linear(), *LINE),
     "max pool": graph_of(max_pool(), (1, 4), (1, 4)),
     "table": graph_of(table((3, 256)), (3, 2), (3, 2)),
+    "product": graph_of(product(), (2, 4), (2, 3), (3, 4)),
+    "softmax": graph_of(softmax(), (3, 5), (3, 5)),
     "add": graph_of(Add("add", ("a", "b"), "y", (1, -1), RULE), (3, 2), (3, 1), (1, 2)),
 }
 
 BROKEN: dict[str, tuple[IntegerGraph, str]] = {
+    "matrices that do not go together": (
+        graph_of(product(), (2, 4), (2, 3), (4, 4)),
+        "product: multiplies [2, 3] by [4, 4]",
+    ),
+    "a product with a multiplier a column": (
+        graph_of(product(requantize=multiplier(4)), (2, 4), (2, 3), (3, 4)),
+        "MatMul product: has several multipliers, or caps",
+    ),
+    "levels of what is not in powers": (
+        graph_of(product(levels=np.zeros(256)), (2, 4), (2, 3), (3, 4)),
+        "MatMul product: reads a in another format than its levels say",
+    ),
+    "thresholds to what is not in powers": (
+        graph_of(softmax(requantize=Thresholds(np.arange(15, 0, -1))), (3, 5), (3, 5)),
+        "Softmax softmax: makes y in another format than its thresholds say",
+    ),
+    "tables of another width": (
+        graph_of(softmax(coarse=np.ones(16)), (3, 5), (3, 5)),
+        "Softmax softmax: has tables of 16 and 1 entries for int8",
+    ),
+    "tables that rise": (
+        graph_of(softmax(coarse=np.arange(1, 257)), (3, 5), (3, 5)),
+        "Softmax softmax: has tables that rise",
+    ),
+    "tables that hold nothing": (
+        graph_of(softmax(coarse=np.zeros(256)), (3, 5), (3, 5)),
+        "Softmax softmax: gives the largest element nothing",
+    ),
     "a kernel of another rank": (
         graph_of(conv(), (2, 6), (4, 6)),
         "Conv conv: convolves [4, 6] with a kernel of shape [2, 2, 3, 3]",
