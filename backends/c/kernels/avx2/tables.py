@@ -23,6 +23,7 @@ import numpy.typing as npt
 from bitsmith.backends.c.kernels.avx2.codes import Codes, codes
 from bitsmith.backends.c.kernels.avx2.panels import Gemm, columns_at_once, gemm, padded, panel, runs, steps
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+from bitsmith.ir.bounds import INT32_MAGNITUDE
 
 LEVELS = 4
 VECTOR = 32
@@ -90,6 +91,9 @@ def tables(site: Site, found: Gemm) -> Tables | str:
     run, number = found_runs
     if int(reaches.sum(axis=1).max()) + run * abs(middle) > WORD:
         return "its sums pass 16 bits"
+    based = 0 if coded.base is None else int(np.abs(coded.base).max()) * (highest - lowest) * found.length
+    if int(np.abs(found.bias).max()) + abs(middle) * run * number + WORD + based > INT32_MAGNITUDE:
+        return "its sums might pass 32 bits"
     return Tables(lowest, sums, middle, coded, pairs, zero - lowest, run, number)
 
 
