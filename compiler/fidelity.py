@@ -230,7 +230,10 @@ def _alone(
     rule: Requantize = operation.requantize
     ratio = np.ldexp(rule.multiplier.astype(np.float64), -rule.shift)
     exact = accumulator.astype(np.float64) * ratio
-    near = max(NEAR, 2.0**kind.bits * FLOAT32) + (ratio / 2 if operation.name in adopted.rounded else 0.0)
+    near = max(NEAR, 2.0**kind.bits * FLOAT32)
+    if operation.name in adopted.rounded:
+        along = [1] * (made.ndim - 2) if isinstance(operation, Conv) else []
+        near = near + ratio * adopted.rounded[operation.name].reshape(-1, *along)
     below = np.floor(exact)
     is_near = np.abs(exact - below - 0.5) <= near
     ends = [np.clip(below + offset + rule.zero_point, rule.lowest, rule.highest) for offset in (0, 1)]

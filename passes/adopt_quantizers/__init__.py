@@ -9,6 +9,7 @@ from bitsmith.ir.formats import Plan
 from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.quantizers import Adopted, Quantizer
+from bitsmith.ir.sharing import is_edge
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.adopt_quantizers.constants import operand_formats, parameter_formats
@@ -45,12 +46,13 @@ class AdoptQuantizers(Pass):
         parameters, rounded = parameter_formats(graph, quantizers, formats, module.target)
         derived = derive(graph, settled, formats, parameters, module.target)
         formats |= derived
-        for value in derived:
+        outputs = [value for value in derived if is_edge(value)]
+        for value in outputs:
             changes.note(f"{value.name} is in float in the file: {formats[value].bits} bits over what it can reach")
         module.plan = Plan({value.name: one for value, one in formats.items()} | parameters)
         kept = set(materialised(graph))
         taps = {value.name: one for value, one in settled.taps.items() if value in kept and one.tensor}
-        module.adopted = Adopted(taps | _on_host(graph, taps), tuple(one.name for one in derived), frozenset(rounded))
+        module.adopted = Adopted(taps | _on_host(graph, taps), tuple(one.name for one in outputs), rounded)
         return changes
 
 

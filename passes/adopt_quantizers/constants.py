@@ -22,6 +22,10 @@ Reals = npt.NDArray[np.float64]
 CLOSE = 1e-5
 """How far, as a part of the largest, a weight may be off its integer times its scale: float32, and a fold or two."""
 
+LARGEST_BIAS = 1 << 30
+"""A bias may fill half of its int32 accumulator. The weights of an output whose bias would not fit get a larger scale:
+next to such a bias they are too small to matter."""
+
 WHOLE = 1e-2
 """How far from a whole number of steps a bias may be that was stored in them, beside what float32 loses."""
 
@@ -40,37 +44,35 @@ def operand_formats(graph: Graph, quantizers: Quantizers, target: Target) -> dic
 
 def parameter_formats(
     graph: Graph, quantizers: Quantizers, formats: Mapping[Value, Format], target: Target
-) -> tuple[dict[str, Format], set[str]]:
-    """Formats of weights and biases by name; and the nodes whose bias has to be rounded for it."""
+) -> tuple[dict[str, Format], dict[str, Reals]]:
+    """Formats of weights and biases by name; and, by node where something has to be rounded for it, see `Adopted`."""
     found: dict[str, Format] = {}
-    rounded: set[str] = set()
+    rounded: dict[str, Reals] = {}
     for node in graph.nodes(*LINEAR):
         if node.operand(0) not in formats:
             raise UnsupportedError(f"it reads {node.operand(0).name} in float", where=node.where, fix=QUANTIZE_BOTH)
         weight, bias = weight_value(node), bias_value(node)
         step = formats[node.operand(0)].scale[0]
         scales = _weight_scales(node, quantizers, target)
-        is_shared = bool(np.ptp(scales) <= CLOSE * scales.max())
+        real = np.zeros_like(scales) if bias is None or bias.constant is None else _bias(node, bias.constant, scales)
+        coarser = np.maximum(scales, np.abs(real) / step / LARGEST_BIAS)
+        is_shared = bool(np.ptp(coarser) <= CLOSE * coarser.max())
         if is_shared or "channel" not in target.granularities:
             _require_shared(node, is_shared, target)
-            scales = scales[:1]
+            coarser = coarser[:1]
         axis = None if is_shared else output_axis(node)
         kind = IntegerType(quantizers.weights[weight.name].bits)
-        found[weight.name] = Format(kind, tuple(float(one) for one in scales), axis=axis)
+        found[weight.name] = Format(kind, tuple(float(one) for one in coarser), axis=axis)
         require_scales(found[weight.name].scale, weight.name, target)
+        products = step * np.array(found[weight.name].scale)
+        steps = real / products
+        is_whole = np.abs(steps - np.rint(steps)) <= WHOLE + np.abs(steps) * 2.0**-22
+        # Weights on a coarser grid are off by half a step of it at most, times inputs of this reach.
+        inputs = quantizers.weights[weight.name].integers.shape[1] * (1 << formats[node.operand(0)].type.bits)
+        moved = np.where(is_whole, 0.0, 0.5) + np.where(coarser > scales, 0.5 * inputs, 0.0)
+        if moved.any():
+            rounded[node.name] = moved
         if bias is not None and bias.constant is not None:
-            products = step * np.array(found[weight.name].scale)
-            if bias.constant.size not in (1, len(products)) and len(products) > 1:
-                raise UnsupportedError(
-                    f"a bias of {bias.constant.size} numbers for {len(products)} outputs",
-                    where=node.where,
-                    fix="Give it one number an output.",
-                )
-            integers = bias.constant.astype(np.float64).ravel() / products
-            _require_fits(node, integers)
-            off = np.abs(integers - np.rint(integers)) - np.abs(integers) * 2.0**-22
-            if off.max(initial=0) > WHOLE:
-                rounded.add(node.name)
             bias_axis = None if len(products) == 1 else max(bias.constant.ndim - 1, 0)
             found[bias.name] = Format(IntegerType(32), tuple(products), axis=bias_axis)
     return found, rounded
@@ -128,10 +130,12 @@ def _require_shared(node: Node, is_shared: bool, target: Target) -> None:
         )
 
 
-def _require_fits(node: Node, integers: Reals) -> None:
-    if np.abs(integers).max(initial=0) >= 1 << 31:
+def _bias(node: Node, bias: npt.NDArray[np.float32], scales: Reals) -> Reals:
+    """The bias of each output."""
+    if bias.size not in (1, len(scales)):
         raise UnsupportedError(
-            "its bias is beyond 2^31 steps of its accumulator, input scale times weight scale",
+            f"a bias of {bias.size} numbers for {len(scales)} outputs",
             where=node.where,
-            fix="Give the channel a larger weight scale: next to such a bias its weights are too small to matter.",
+            fix="Give it one number an output.",
         )
+    return np.broadcast_to(bias.astype(np.float64).ravel(), len(scales))

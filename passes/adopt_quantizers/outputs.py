@@ -11,7 +11,7 @@ from bitsmith.ir.formats import Format, IntegerType, symmetric, to_power_of_two
 from bitsmith.ir.fusion import group_output, materialised, riders
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.linear import LINEAR, bias_value, output_axis, weight_value
-from bitsmith.ir.sharing import is_edge
+from bitsmith.ir.sharing import MOVES, format_groups, is_edge
 from bitsmith.passes.adopt_quantizers.settle import QUANTIZE_BOTH, Settled
 from bitsmith.target import Target
 
@@ -29,25 +29,20 @@ def derive(
     riding = riders(graph)
     makers = {group_output(node): node for node in graph.nodes() if node not in riding and node.op != "Softmax"}
     found: dict[Value, Format] = {}
-    for value in materialised(graph):
-        if value in formats:
-            continue
-        maker = makers.get(value)
-        reach = None if maker is None or not is_edge(value) or value.is_input else _reach(maker, formats)
-        if reach is None:
-            raise UnsupportedError(
-                f"{value.name} is left in float",
-                where=f"input {value.name}" if maker is None else maker.where,
-                fix=QUANTIZE_BOTH,
-            )
+    for group in format_groups(graph, [value for value in materialised(graph) if value not in formats]):
+        made = [makers[value] for value in group if value in makers and makers[value].op not in MOVES]
+        reaches = [_reach(maker, formats) for maker in made]
+        if not made or None in reaches or not any(is_edge(value) for value in group):
+            where = f"input {group[0].name}" if group[0] not in makers else makers[group[0]].where
+            raise UnsupportedError(f"{group[0].name} is left in float", where=where, fix=QUANTIZE_BOTH)
         if BITS not in target.activation_bits:
             raise UnsupportedError(
-                f"{value.name} is left in float, and {target.name} runs no outputs of {BITS} bits to hold it",
-                where=value.name if maker is None else maker.where,
+                f"{group[-1].name} is left in float, and {target.name} runs no outputs of {BITS} bits to hold it",
+                where=made[0].where,
                 fix="Quantize the output too.",
             )
-        format = symmetric(reach, IntegerType(BITS))
-        found[value] = format if target.scales == "free" else to_power_of_two(format)
+        format = symmetric(max(reach for reach in reaches if reach is not None), IntegerType(BITS))
+        found |= dict.fromkeys(group, format if target.scales == "free" else to_power_of_two(format))
     return found
 
 

@@ -11,6 +11,7 @@ from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.quantizers import QUANTIZER, Quantizer
 from bitsmith.ir.sharing import MOVES
 from bitsmith.manager import Changes
+from bitsmith.passes.adopt_quantizers.channels import share_scales
 
 QUANTIZE_BOTH = "Quantize what each op reads and makes; Relu, Clip and bias may stay in float behind a Conv or Gemm."
 
@@ -27,6 +28,7 @@ class Settled:
 
     def settle(self) -> None:
         """Leave no Quantizer in the graph."""
+        share_scales(self._graph, self._quantizers)
         self._leave_softmax_in_float()
         self._join_nested()
         self._push_above_moves()

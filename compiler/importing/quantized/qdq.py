@@ -54,8 +54,15 @@ def scale_of(reader: Reader, node: NodeProto, index: int) -> Array:
 
 
 def format_of(reader: Reader, node: NodeProto, scale_index: int, zero_index: int) -> Format:
-    """The format of an activation that two operands give: one scale, one zero point, whose type is that of both."""
+    """The format of an activation that two operands give: one scale, one zero point, whose type is that of both.
+
+    A QuantizeLinear or DequantizeLinear may have a scale per channel, if their zero points are all the same.
+    """
     scale, zero_point = scale_of(reader, node, scale_index), reader.array(node, zero_index)
+    may_differ = node.op_type in ("QuantizeLinear", "DequantizeLinear") and scale.ndim == 1 and scale.size > 1
+    if may_differ and zero_point is not None and zero_point.size and (zero_point == zero_point.flat[0]).all():
+        zero = one_number(zero_point.ravel()[:1], node)
+        return Format(type_of(zero_point.dtype, node), tuple(scale), zero, attribute(node, "axis", 1))
     if scale.size != 1:
         raise UnsupportedError(
             f"a scale per channel for the activation {node.input[0]}",

@@ -29,9 +29,10 @@ QONNX = "qonnx.custom_op.general"
 class QuantizedSketch(Sketch):
     """A sketch with quantizers."""
 
-    def rounded(self, x: str, scale: float, zero_point: int = 0, kind: Any = np.int8, output: str = "") -> str:
+    def rounded(self, x: str, scale: Any, zero_point: int = 0, kind: Any = np.int8, output: str = "") -> str:
         """QuantizeLinear and DequantizeLinear of an activation."""
-        parameters = (self.hold(np.float32(scale)), self.hold(np.array(zero_point, kind)))
+        scale = np.asarray(scale, np.float32)
+        parameters = (self.hold(scale), self.hold(np.full(scale.shape, zero_point, kind)))
         integers = self.add("QuantizeLinear", x, *parameters)
         return self.add("DequantizeLinear", integers, *parameters, outputs=[output] if output else 1)
 

@@ -107,6 +107,46 @@ def test_an_output_in_float_gets_a_grid_over_all_that_it_can_reach() -> None:
     held_to_the_file(sketch.quantized(made))
 
 
+@pytest.mark.parametrize("clamp", ["", "Relu", "Clip"])
+def test_a_scale_per_channel_in_front_of_a_depthwise_convolution(clamp: str) -> None:
+    """As NNCF has it, and a float output behind a Flatten."""
+    sketch = QuantizedSketch(x=("N", 3, 6, 6))
+    made = convolution(sketch, sketch.rounded("x", 0.02))
+    bounds = (0.0, 1.7) if clamp == "Clip" else ()
+    made = sketch.add(clamp, made, *bounds) if clamp else made
+    made = sketch.rounded(made, np.linspace(0.005, 0.05, 5), -100)
+    weight = sketch.weight(integers(10, 1, 3, 3, seed=3), np.linspace(0.01, 0.02, 10))
+    deep = sketch.add("Conv", made, weight, normal(10), group=5, kernel_shape=[3, 3])
+    graph, _ = held_to_the_file(sketch.quantized(sketch.add("Flatten", deep, outputs=["y"])), steps=40)
+    assert kinds(graph) == ["Conv", "Conv", "Reshape"]
+    first, second = graph.operations[:2]
+    assert isinstance(first, Conv)
+    assert isinstance(second, Conv)
+    np.testing.assert_array_equal(first.weight, integers(5, 3, 3, 3))
+    np.testing.assert_array_equal(second.weight, integers(10, 1, 3, 3, seed=3))
+
+
+def test_a_scale_per_channel_elsewhere_is_refused() -> None:
+    sketch = QuantizedSketch(x=("N", 3, 6, 6))
+    made = sketch.rounded(convolution(sketch, sketch.rounded("x", 0.02)), np.linspace(0.005, 0.05, 5))
+    weight = sketch.weight(integers(4, 5, 3, 3, seed=3), 0.01)
+    model = sketch.quantized(sketch.rounded(sketch.add("Conv", made, weight), 0.1, output="y"))
+    with pytest.raises(UnsupportedError, match="not depthwise convolutions alone"):
+        adopted(model)
+
+
+def test_a_bias_beyond_its_accumulator_next_to_weights_that_hardly_matter() -> None:
+    sketch = QuantizedSketch(x=("N", 8))
+    scales = np.array([0.01, 1e-9, 0.02, 0.01, 0.01], np.float32)
+    weight = sketch.weight(integers(5, 8), scales)
+    made = sketch.add("Gemm", sketch.rounded("x", 0.02), weight, 3 * normal(5) + 1, transB=1)
+    graph, _ = held_to_the_file(sketch.quantized(sketch.rounded(made, 0.05, output="y")))
+    (linear,) = graph
+    assert isinstance(linear, Linear)
+    np.testing.assert_array_equal(np.delete(linear.weight, 1, axis=0), np.delete(integers(5, 8), 1, axis=0))
+    assert np.abs(linear.bias).max() <= 1 << 30
+
+
 def test_values_on_two_grids_go_through_a_table() -> None:
     sketch = QuantizedSketch(x=("N", 4), w=("N", 4))
     joined = sketch.add("Concat", sketch.rounded("x", 0.02), sketch.rounded("w", 0.05, 11), axis=1)
