@@ -26,34 +26,36 @@ from bitsmith.passes.sensitivity.reconstruction import weighted_errors
 from bitsmith.passes.sensitivity.study import ActivationPart, Study, Table, WeightPart, batch_size
 from bitsmith.passes.sensitivity.trace import second_order
 
-Found = tuple[Table, Table, Rounded]
-"""Losses of weights, losses of activations, and weights as they were rounded."""
+Found = tuple[Table, Table, Callable[[], Rounded]]
+"""Losses of weights, losses of activations, and what makes weights as they were rounded, which takes memory."""
 
 Method = Callable[[Study, bool], Found]
 """Of a study, and whether the scales of weights may be any."""
 
 
 def _direct(study: Study, free: bool) -> Found:
-    activations = activation_losses(study)
-    rounded = nearest(study)
-    return weight_losses(study, rounded), activations, rounded
+    weights: Table = {}
+    for part in study.parts():
+        weights |= weight_losses(part, nearest(part))
+    return weights, activation_losses(study), lambda: nearest(study)
 
 
 def _learned(study: Study, free: bool) -> Found:
-    # First, so that what weights are rounded to, at all widths, is not held meanwhile.
-    activations = activation_losses(study)
-    rounded = learned(study, free).constants
-    return weight_losses(study, rounded), activations, rounded
+    weights: Table = {}
+    for part in study.parts():
+        weights |= weight_losses(part, learned(part, free).constants)
+    return weights, activation_losses(study), lambda: learned(study, free).constants
 
 
 def _reconstruction(study: Study, free: bool) -> Found:
-    activations = activation_losses(study)
-    found = learned(study, free)
-    return weighted_errors(study, found), activations, found.constants
+    weights: Table = {}
+    for part in study.parts():
+        weights |= weighted_errors(part, learned(part, free))
+    return weights, activation_losses(study), lambda: learned(study, free).constants
 
 
 def _second_order(study: Study, free: bool) -> Found:
-    return *second_order(study), nearest(study)
+    return *second_order(study), lambda: nearest(study)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -116,7 +118,7 @@ class MeasureSensitivity(Pass):
             self.method,
             {name: falling(losses) for name, losses in weights.items()},
             {name: falling(losses) for name, losses in activations.items()},
-            interactions(study, rounded, weights) if self.pairs else {},
+            interactions(study, rounded(), weights) if self.pairs else {},
         )
         for name in (*weights, *activations):
             changes.change(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ Table = dict[str, dict[int, float]]
 
 MEMORY = 128 << 20
 """Bytes of float activations that are held at a time: samples are looked at in as many parts as that takes."""
+
+ROUNDED = 1 << 23
+"""Weights that are held rounded at a time, copies for all widths among them, unless one layer has more."""
 
 AT_ONCE = 1 << 20
 """Elements put on a grid at a time, unless one sample has more: that takes a handful of float64 copies of them."""
@@ -86,7 +89,24 @@ class Study:
         Whoever looks at one must let go of it before asking for the next, or the activations of both are held.
         """
         for batch in self.data.batches(batch_size(self.graph, len(self.data))):
-            yield Network(self.graph, batch)
+            network = Network(self.graph, batch)
+            network.rest()
+            yield network
+            del network
+
+    def parts(self) -> Iterator[Study]:
+        """The same study of some weights after others: as many as may be held rounded to all their widths."""
+        some: list[WeightPart] = []
+        size = 0
+        for part in self.weights:
+            copies = part.array.size * len(part.formats)
+            if some and size + copies > ROUNDED:
+                yield replace(self, weights=some)
+                some, size = [], 0
+            some.append(part)
+            size += copies
+        if some:
+            yield replace(self, weights=some)
 
     def share(self, network: Network) -> float:
         """The part of all samples that a network has."""
