@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from bitsmith.backends.c import build
 from bitsmith.backends.c.machines import run_program
@@ -17,8 +18,10 @@ from tests.backends.c.agreement import assert_equal
 from tests.backends.c.needs import machine_of
 from tests.backends.c.test_helium import side_by_side
 from tests.backends.onnxruntime.graphs import X, Y, add, conv, linear, one
+from tests.strategies import integer_graphs
 
 M4 = load_target("cortex-m4")
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 def strided(space: tuple[int, int], stride: int, **options: Any) -> IntegerGraph:
@@ -123,3 +126,17 @@ def test_sums_that_pass_23_bits_are_left_to_plain_c() -> None:
     loud = replace(operation, weight=np.full_like(operation.weight, 127))
     program = assert_equal(replace(graph, operations=(loud,)), target=M4)
     assert [step.kernel.family for step in program.steps] == ["linear"]
+
+
+@settings(max_examples=8, suppress_health_check=SLOW)
+@given(graph=integer_graphs(["Conv", "Linear", "Add"], most=4, bits=(8, 4, 2)))
+def test_chains(graph: IntegerGraph) -> None:
+    assert_equal(graph, target=M4)
+
+
+@settings(max_examples=4, suppress_health_check=SLOW, deadline=None)
+@given(graph=integer_graphs(["Conv", "Linear", "Add"], most=8, bits=(8, 4, 2)))
+def test_chains_on_the_core(graph: IntegerGraph) -> None:
+    _, machine = machine_of("cortex-m4")
+    outcome = run_program(machine, build(graph, M4), vectors(graph, 4, seed=5))
+    assert outcome.passed, outcome.meaning

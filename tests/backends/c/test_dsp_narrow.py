@@ -31,6 +31,7 @@ CASES = {
             conv((5, 5), 5, 4, weight_bits=bits, clamp=(-20, 90)),
             conv((5, 4), 1, 3, weight_bits=bits),
             conv((1, 1), 2, 33, weight_bits=bits),
+            conv((3, 2), 2, 2, kernel=1, weight_bits=bits),
             conv((9,), 8, 5, weight_bits=bits),
             conv((6, 6), 3, 132, kernel=2, weight_bits=bits),
             strided(conv((9, 8), 6, 8, weight_bits=bits), (2, 3), (0, 1, 1, 0)),

@@ -139,8 +139,8 @@ def narrow_stream(settled: Settled, bits: int) -> npt.NDArray[np.uint32]:
     outputs, length = settled.rows.shape
     half = 16 // bits
     lowest = settled.rows.min(axis=1).astype(np.int64)
-    above = settled.rows - lowest[:, None]
-    if 0 < length % half <= half - FOUR:
+    above = np.pad(settled.rows - lowest[:, None], ((0, 0), (0, -length % FOUR)))
+    if above.shape[1] % half:
         above = np.insert(above, [FOUR] * FOUR, 0, axis=1)
     halves = -(-above.shape[1] // half)
     before, groups = halves % 2 * half, -(-halves // 2)
