@@ -77,6 +77,19 @@ def shifted(graph: IntegerGraph, span: int) -> IntegerGraph:
     return replace(graph, operations=(moved,))
 
 
+def spread(graph: IntegerGraph, by: int) -> IntegerGraph:
+    """A graph of one operation, its weights so many times as far apart."""
+    (operation,) = graph.operations
+    assert isinstance(operation, Conv | Linear)
+    weight_format = Format(IntegerType(8), operation.weight_format.scale, axis=operation.weight_format.axis)
+    moved = replace(operation, weight=operation.weight.astype(np.int64) * by, weight_format=weight_format)
+    return replace(graph, operations=(moved,))
+
+
+CASES["avx2 words"] += [
+    spread(conv((5, 4), 20, 6, weight_bits=4), 15),
+    spread(linear((1, 7, 33), 17, weight_bits=4), 18),
+]
 CASES["avx2 tables"] += [
     shifted(conv((5, 4), 40, 16, x=SIGNED_TWO), 4),
     shifted(linear((70,), 40, x=TWO_BITS), 3),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
+from bitsmith.backends.c.kernels.avx2.codes import TABLE, codes
 from bitsmith.backends.c.kernels.avx2.panels import LANES, Gemm, columns_at_once, gemm, padded, panel, steps
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.ir.formats import IntegerArray
+
+PAIR = 2
+"""Neighbouring weights of an output, whose products VPMADDWD adds up."""
 
 MOST_COLUMNS = 6
 """Of a tile: with two vectors of sums each, they leave four of sixteen registers."""
@@ -17,7 +19,8 @@ MOST_COLUMNS = 6
 class Avx2Words(KernelFamily):
     """VPMADDWD on inputs less their zero point and weights extended to 16 bits: 32 instructions for 192 products.
 
-    VPMADDUBSW multiplies twice as many, but saturates sums of two that 8-bit weights and inputs make.
+    VPMADDUBSW multiplies twice as many, but saturates sums of two that 8-bit weights and inputs make. Weights of up to
+    sixteen levels are held as codes of them.
     """
 
     name: ClassVar[str] = "avx2 words"
@@ -31,38 +34,38 @@ class Avx2Words(KernelFamily):
     def kernel(self, site: Site) -> Kernel:
         found = gemm(site)
         assert isinstance(found, Gemm)
+        coded = codes(found.rows, TABLE)
+        if coded is not None and coded.base is not None:
+            coded = None
         at_once = columns_at_once(found.pixels, MOST_COLUMNS)
-        depth = -(-found.length // 2) * 2
+        group = PAIR if coded is None else 2 * PAIR
+        depth = -(-found.length // group) * group
         count = panel(found.pixels, at_once, 2 * depth)
         return Kernel(
             self.name,
             "avx2/words.c.j2",
             context={
                 "gemm": found,
+                "coded": coded,
                 "depth": depth,
                 "at_once": at_once,
                 "panel": count,
                 "columns": 2 * depth * count,
             },
             constants=(
-                Constant(
-                    "weight",
-                    "int8_t",
-                    paired(found.rows),
-                    "sixteen outputs at a time: two weights of each, then the next two",
-                    alignment=32,
-                ),
+                *([plain_weights(found.rows)] if coded is None else [coded.packed(depth, PAIR), coded.table]),
                 *steps(found.bias, found.rule, LANES),
             ),
             helpers=("avx2/vectors.c.j2", "avx2/words_of.c.j2"),
             scratch=2 * depth * count + (0 if found.is_direct else found.length),
             gaps=found.gap(site, count),
-            note="16-bit products on vectors of 16 outputs",
+            note="16-bit products" + ("" if coded is None else f", weights of {len(coded.levels)} levels looked up"),
         )
 
 
-def paired(rows: IntegerArray) -> IntegerArray:
+def plain_weights(rows: IntegerArray) -> Constant:
     """Rows of weights, (outputs, k), as blocks of sixteen outputs, pairs, outputs, two of a pair; zeros fill up."""
-    full = padded(padded(rows, LANES), 2, axis=1)
-    blocks = full.reshape(-1, LANES, full.shape[1] // 2, 2)
-    return np.ascontiguousarray(blocks.transpose(0, 2, 1, 3))
+    full = padded(padded(rows, LANES), PAIR, axis=1)
+    pairs = full.reshape(-1, LANES, full.shape[1] // PAIR, PAIR).transpose(0, 2, 1, 3)
+    comment = "sixteen outputs at a time: two weights of each, then the next two"
+    return Constant("weight", "int8_t", pairs, comment, alignment=32)
