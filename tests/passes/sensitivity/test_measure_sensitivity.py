@@ -262,3 +262,11 @@ def test_parts_are_about_as_large_and_an_activation_is_rounded_some_samples_at_a
     monkeypatch.setattr(study, "AT_ONCE", 20)
     assert np.array_equal(study.samples_on_grid(x, chosen), study.on_grid(x, chosen))
     assert study.samples_on_grid(x[:0], chosen).shape == (0, 5, 2)
+
+
+@pytest.mark.parametrize("method", ["direct", "learned", "reconstruction"])
+def test_layers_may_be_rounded_some_at_a_time(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = f"method={method},weights=2+4,activations=4,samples=8"
+    _, whole = measured(options)
+    monkeypatch.setattr(study, "ROUNDED", 1)
+    assert measured(options)[1] == whole
