@@ -14,6 +14,7 @@ from bitsmith.errors import VerificationError
 from bitsmith.execution.batches import Batch, batch_size
 from bitsmith.execution.interpreter import centred, requantize, run
 from bitsmith.execution.moves import move
+from bitsmith.execution.reals import quantize_inputs
 from bitsmith.execution.runtime import Session
 from bitsmith.execution.sums import accumulate
 from bitsmith.execution.threads import one_blas_thread
@@ -53,6 +54,10 @@ class Tally:
         if explained is not None:
             self.unexplained += int(np.count_nonzero((steps > 0) & ~explained))
 
+    def to_json(self) -> dict[str, int]:
+        """As plain data."""
+        return {"elements": self.elements, "differing": self.differing, "largest": self.largest}
+
 
 @dataclass(frozen=True)
 class Fidelity:
@@ -60,12 +65,15 @@ class Fidelity:
 
     operations: by the value an operation makes of the very integers that the file has there.
     outputs:    by name, after all operations, so that a step of one may have grown in those behind it.
+    inputs:     by name, as both round the same reals: where samples lie half-way between steps, as pixels may that
+                were scaled by the very range, every other one is rounded the other way.
     """
 
     dialect: str
     samples: int
     operations: Mapping[str, Tally] = field(default_factory=dict)
     outputs: Mapping[str, Tally] = field(default_factory=dict)
+    inputs: Mapping[str, Tally] = field(default_factory=dict)
 
     def require(self) -> None:
         """Raise VerificationError for the first operation that differs for another reason than rounding."""
@@ -87,10 +95,8 @@ class Fidelity:
             "elements": sum(one.elements for one in self.operations.values()),
             "differing": sum(one.differing for one in self.operations.values()),
             "largest": max((one.largest for one in self.operations.values()), default=0),
-            "outputs": {
-                name: {"elements": one.elements, "differing": one.differing, "largest": one.largest}
-                for name, one in self.outputs.items()
-            },
+            "outputs": {name: one.to_json() for name, one in self.outputs.items()},
+            "inputs": {name: one.to_json() for name, one in self.inputs.items()},
         }
 
 
@@ -110,10 +116,13 @@ def compare(
     """
     operations: dict[str, Tally] = {}
     outputs: dict[str, Tally] = {name: Tally() for name in graph.outputs}
+    inputs: dict[str, Tally] = {name: Tally() for name in graph.inputs}
     file = _Original(original, adopted, graph)
     accumulators = bounds(graph).accumulators
     for batch in _in_batches(reals, file.batch or batch_size(graph)):
         held = file.integers(batch)
+        for name, array in quantize_inputs(graph, batch).items():
+            inputs[name].add(_steps(array, held[name]))
         known = {name: _certain(array) for name, array in graph.constants.items()}
         known |= {name: _certain(held[name]) for name in graph.inputs}
         for name, array in run(graph, {name: held[name] for name in graph.inputs}).items():
@@ -127,7 +136,7 @@ def compare(
             if wanted is not None:
                 explained = (made.lowest <= wanted) & (wanted <= made.highest)
                 operations.setdefault(operation.output, Tally()).add(_steps(made.integers, wanted), explained)
-    return Fidelity(quantizers.dialect, len(next(iter(reals.values()))), operations, outputs)
+    return Fidelity(quantizers.dialect, len(next(iter(reals.values()))), operations, outputs, inputs)
 
 
 class _Original:

@@ -58,6 +58,10 @@ def _adopted(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if found["differing"]:
         alone += f", by {found['largest']} step{'s' * (found['largest'] > 1)} at most, rounding alone"
     yield "each operation", f"{alone}, on {thousands(found['samples'])} samples"
+    for name, one in found["inputs"].items():
+        if one["differing"]:
+            count = f"{thousands(one['differing'])} of {thousands(one['elements'])} elements of {name}"
+            yield "inputs", f"{count} lie half-way between two integers: the file rounds to even, and integers here up"
     for output, one in found["outputs"].items():
         text = f"{thousands(one['differing'])} of {thousands(one['elements'])} elements of {output} differ"
         levels = 1 << manifest["values"][output]["format"]["bits"]
