@@ -1,12 +1,13 @@
 """Accuracy of every model at every setting and effort, with seconds and peak memory: one Markdown table.
 
 usage: python -m tests.benchmarks.accuracy [--models A,B] [--settings W8A8/channel,...] [--efforts default,...]
-           [--seeds 3] [--results FILE.json] [--write FILE.md] [--summary]
+           [--seeds 3] [--results FILE.json] [--known] [--write FILE.md] [--summary]
 
 Each compile is a process of its own that has one core. Figures are the mean over calibration seeds: a seed puts the
 calibration samples in another order, which changes the halves that learned rounding validates on, and is the
 compile's own. Whole evaluation files; nothing is chosen by looking at them. With --results, what was measured is kept
-in FILE.json and not measured again. With --summary, a line has all settings of a model, and accuracy alone.
+in FILE.json and not measured again; with --known, nothing else is shown. Efforts that make the same pipeline, as all
+do at 8 bits, are measured once, as `default`. With --summary, a line has all settings of a model, and accuracy alone.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
 
+from bitsmith.recipe import Recipe
+from bitsmith.target import load_target
 from tests.benchmarks.common import REPOSITORY, compile_command, markdown, measured, model_files, working_folder
 
 MODELS = (
@@ -82,10 +85,12 @@ def main() -> None:
         (model, setting, effort, seed)
         for model in given.models.split(",")
         for setting in given.settings.split(",")
-        for effort in given.efforts.split(",")
+        for effort in _distinct(setting, given.efforts.split(","))
         for seed in range(given.seeds)
     ]
-    for model in given.models.split(","):
+    if given.known:
+        wanted = [job for job in wanted if " ".join(map(str, job)) in cells]
+    for model in dict.fromkeys(job[0] for job in wanted):
         if model not in cells:
             cells[model] = {"float": _score(model, model_files(model)[0])["float"]}
     cores: SimpleQueue[int] = SimpleQueue()
@@ -111,6 +116,22 @@ def main() -> None:
     if given.write:
         Path(given.write).write_text(table + "\n")
     print(table)
+
+
+def _distinct(setting: str, efforts: Sequence[str]) -> list[str]:
+    """The efforts whose pipelines differ; `default` stands for all that share its own."""
+    options = dict(zip(SETTINGS[setting][::2], SETTINGS[setting][1::2], strict=True))
+    recipe = Recipe(
+        weights=int(options["--weights"]),
+        activations=int(options.get("--activations", 8)),
+        edges=int(options["--edges"]) if "--edges" in options else None,
+        granularity=options.get("--granularity"),
+    )
+    target = load_target("onnxruntime")
+    made: dict[str, str] = {}
+    for effort in sorted(efforts, key=lambda one: one != "default"):
+        made.setdefault(str(replace(recipe, effort=effort).passes(target)), effort)
+    return [effort for effort in efforts if effort in made.values()]
 
 
 def _measure(model: str, setting: str, effort: str, seed: int, core: int) -> Cell:
@@ -182,6 +203,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--efforts", default=",".join(EFFORTS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results")
+    parser.add_argument("--known", action="store_true")
     parser.add_argument("--write")
     parser.add_argument("--summary", action="store_true")
     return parser.parse_args()
