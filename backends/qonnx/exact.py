@@ -19,6 +19,8 @@ from bitsmith.ir.bounds import Interval
 from bitsmith.ir.formats import Format
 from bitsmith.ir.integer import AveragePool, Operation, Requantize, Value
 
+Integers = npt.NDArray[np.int64]
+
 MANTISSA_BITS = 24
 """Of float32: all integers up to 2^24 are exact."""
 
@@ -99,14 +101,11 @@ class Reciprocal:
     shift: int
 
 
-WIDEST_RECIPROCAL = 16
-
-
 def reciprocal(operation: AveragePool, sums: Interval) -> Reciprocal:
-    """The narrowest multiplier that gives what the operation's own of 31 bits gives, for every sum there can be.
+    """The least multiplier that gives what the operation's own of 31 bits gives, for every sum there can be.
 
-    sums: the range of the accumulator. All of it is tried. Raises UnsupportedError where no multiplier of 16 bits
-    whose products float32 holds does.
+    sums: the range of the accumulator. All of it is tried. Raises UnsupportedError where no multiplier does whose
+    products float32 holds.
     """
     rule, where = operation.requantize, f"AveragePool {operation.name}"
     if rule.multiplier.size != 1:
@@ -120,16 +119,13 @@ def reciprocal(operation: AveragePool, sums: Interval) -> Reciprocal:
         require_exact(operation, sums.magnitude)
     every = np.arange(sums.lowest, sums.highest + 1, dtype=np.int64)
     wanted = np.clip(_scaled(every, multiplier, rule.shift), rule.lowest, rule.highest)
-    for bits in range(1, WIDEST_RECIPROCAL + 1):
-        dropped = multiplier.bit_length() - bits
-        shift = rule.shift - dropped
-        if dropped < 0 or shift < 1:
+    for shift in range(1, rule.shift + 1):
+        narrow = _multiplier(every, wanted, rule, shift)
+        if narrow is None:
             continue
-        narrow = (multiplier + (1 << dropped >> 1)) >> dropped
         if sums.magnitude * narrow + (1 << (shift - 1)) >= 1 << MANTISSA_BITS:
             break
-        if np.array_equal(np.clip(_scaled(every, narrow, shift), rule.lowest, rule.highest), wanted):
-            return Reciprocal(narrow, shift)
+        return Reciprocal(narrow, shift)
     raise UnsupportedError(
         "no multiplier that float32 holds divides its sums as the integer graph does",
         where=where,
@@ -137,5 +133,21 @@ def reciprocal(operation: AveragePool, sums: Interval) -> Reciprocal:
     )
 
 
-def _scaled(sums: npt.NDArray[np.int64], multiplier: int, shift: int) -> npt.NDArray[np.int64]:
+def _multiplier(sums: Integers, wanted: Integers, rule: Requantize, shift: int) -> int | None:
+    """The least m > 0 for which `(sum * m + 2^(shift - 1)) >> shift`, clamped, is what is wanted of every sum.
+
+    Each sum bounds m: `wanted * 2^shift <= sum * m + 2^(shift - 1) < (wanted + 1) * 2^shift`, the clamp leaves one side
+    open, and a sum below 0 turns the sides round.
+    """
+    half = 1 << (shift - 1)
+    least, most = (wanted << shift) - half, ((wanted + 1) << shift) - 1 - half
+    below, above = sums < 0, sums > 0
+    rises, falls = wanted > rule.lowest, wanted < rule.highest
+    floors = [-(-least[above & rises] // sums[above & rises]), -(most[below & falls] // -sums[below & falls])]
+    ceilings = [most[above & falls] // sums[above & falls], least[below & rises] // sums[below & rises]]
+    low = max([1, *(int(one.max()) for one in floors if one.size)])
+    return low if all(low <= int(one.min()) for one in ceilings if one.size) else None
+
+
+def _scaled(sums: Integers, multiplier: int, shift: int) -> Integers:
     return (sums * multiplier + (1 << (shift - 1))) >> shift

@@ -30,7 +30,12 @@ def test_refused_by_name_or_exact(name: str, data: st.DataObject) -> None:
         assert all(one.reason for one in refused)
         assert all(one.where for one in refused)
         return
-    assert_equal(graph)
+    try:
+        assert_equal(graph)
+    except UnsupportedError as refusal:
+        # What depends on numbers that only the integer graph has: whether a short multiplier divides every sum rightly.
+        assert refusal.where.startswith("AveragePool ")
+        assert "no multiplier that float32 holds" in refusal.what
 
 
 @pytest.mark.parametrize("name", ["conv", "gemm"])
