@@ -239,7 +239,7 @@ def _alone(
     rule: Requantize = operation.requantize
     ratio = np.ldexp(rule.multiplier.astype(np.float64), -rule.shift)
     exact = accumulator.astype(np.float64) * ratio
-    near = max(NEAR, 2.0**kind.bits * FLOAT32)
+    near: npt.NDArray[np.float64] = np.array(max(NEAR, 2.0**kind.bits * FLOAT32))
     if operation.name in adopted.rounded:
         along = [1] * (made.ndim - 2) if isinstance(operation, Conv) else []
         near = near + ratio * adopted.rounded[operation.name].reshape(-1, *along)

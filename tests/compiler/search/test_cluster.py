@@ -14,10 +14,12 @@ import pytest
 from bitsmith.search.cluster import ClusterError
 from tests.compiler.search.conftest import Search, by_name
 from tests.compiler.search.test_stopped import complete, points_in, wait_for
+from tests.conftest import IN_CI
 
 PATIENCE = 60.0
 
-pytest.importorskip("distributed", reason="dask.distributed is not installed")
+if not IN_CI:
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
 
 @dataclass
