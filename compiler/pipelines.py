@@ -52,9 +52,6 @@ EFFORTS = ("fast", "default", "best")
 SOLVERS = {"default": "polished", "best": "thorough"}
 """Of learned rounding, by effort."""
 
-SMOOTHED = 3
-"""The fewest bits that the pass `smooth` works for."""
-
 WIDE = 8
 """Bits from which on rounding to the nearest ties with learned rounding, on every model that was measured."""
 
@@ -107,9 +104,8 @@ def default(choice: Choice) -> str:
     Where weights share one scale, or activations have fewer than 8 bits, layers are equalized first: channels that
     stand out would leave the others few steps of the grid that all share. Where weights or activations have fewer than
     8 bits, or there are no data, biases are corrected at least, and where there are data learned rounding takes the
-    place of rounding to the nearest, unless it is to be fast. Before that, differences between the channels of an
-    activation move into weights, or out of them, as far as both together lose less. Bits that are to be chosen are,
-    before what they are for is quantized, and after what is settled was.
+    place of rounding to the nearest, unless it is to be fast. Bits that are to be chosen are, before what they are for
+    is quantized, and after what is settled was.
     """
     kind, _, size = choice.granularity.partition("=")
     spread = f"granularity=channel,group={size}" if kind == "group" else f"granularity={kind}"
@@ -130,7 +126,6 @@ def default(choice: Choice) -> str:
         [
             NORMALISE,
             *(["equalize"] if kind == "tensor" or choice.narrowest_activation < WIDE else []),
-            *(_smooth(choice) if learns and kind != "tensor" and not is_mixed else []),
             "calibrate",
             *([] if mixed.weights else [weights]),
             *([] if mixed.activations else [activations]),
@@ -144,14 +139,6 @@ def default(choice: Choice) -> str:
             "integerize",
         ]
     )
-
-
-def _smooth(choice: Choice) -> list[str]:
-    """smooth for the bits that follow, where it knows them: weights of two bits have scales that it cannot foresee."""
-    bits = (choice.narrowest_weight, choice.narrowest_activation)
-    if min(bits) < SMOOTHED:
-        return []
-    return [f"smooth{{weights={bits[0]},activations={bits[1]},steps=10}}"]
 
 
 def _measure(choice: Choice, kind: str, learns: bool) -> str:

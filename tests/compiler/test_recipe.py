@@ -61,8 +61,6 @@ WIDE_TARGET = Target(
         (Recipe(weights=8, data_free=True), "correct-biases"),
         (Recipe(activations=4), "reconstruct{solver=polished}"),
         (Recipe(weights=8, granularity="tensor"), "equalize"),
-        (Recipe(weights=4), "smooth{weights=4,activations=8,steps=10}"),
-        (Recipe(activations=4), "smooth{weights=8,activations=4,steps=10}"),
         (Recipe(weights=4, scales="power-of-two"), "reconstruct{solver=polished,scales=power-of-two}"),
         (Recipe(weights="codebook16"), "quantize-weights{bits=4,granularity=channel,format=codebook}"),
         (Recipe(weights="e3m2"), "quantize-weights{bits=6,granularity=channel,format=e3m2}"),
@@ -73,24 +71,6 @@ WIDE_TARGET = Target(
 def test_a_recipe_chooses_its_passes(recipe: Recipe, expected: str) -> None:
     (wanted,) = Pipeline.parse(expected).passes
     assert wanted in recipe.passes(WIDE_TARGET).passes
-
-
-@pytest.mark.parametrize(
-    "recipe", [Recipe(weights="ternary"), Recipe(weights=4, granularity="tensor"), Recipe(weights=4, effort="fast")]
-)
-def test_channels_are_not_smoothed_where_it_cannot_be_foreseen(recipe: Recipe) -> None:
-    assert "smooth" not in passes(recipe.passes(WIDE_TARGET))
-
-
-def test_wide_integers_are_rounded_to_the_nearest() -> None:
-    assert not {"reconstruct", "correct-biases", "equalize"} & set(passes(Recipe(weights=8).passes(WIDE_TARGET)))
-
-
-def test_a_target_may_ask_for_symmetric_activations() -> None:
-    symmetric = dataclasses.replace(TARGET, symmetric_activations=True)
-    assert dataclasses.asdict(passes(Recipe().passes(symmetric))["quantize-activations"])["symmetric"] is True
-    with pytest.raises(PipelineError, match="target board: activations must be symmetric"):
-        Recipe(symmetric_activations=False).passes(symmetric)
 
 
 @pytest.mark.parametrize(
