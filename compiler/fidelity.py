@@ -21,7 +21,19 @@ from bitsmith.execution.threads import one_blas_thread
 from bitsmith.importing.quantized.executable import executable
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.formats import Format, IntegerArray, IntegerType
-from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, Mul, Operation, Requantize, Softmax, Table
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Conv,
+    IntegerGraph,
+    InterpolatedTable,
+    Linear,
+    Mul,
+    Operation,
+    Requantize,
+    Softmax,
+    Table,
+)
 from bitsmith.ir.quantizers import Adopted, Quantizer, Quantizers
 
 Array = npt.NDArray[Any]
@@ -227,6 +239,9 @@ def _alone(
         made = move(operation, arrays, graph)
         if isinstance(operation, Table):
             return _within_a_step(made, kind)
+        if isinstance(operation, InterpolatedTable):
+            # A step of the function's own rounding, and one of what lies between knots.
+            return _within_steps(2, made, kind)
         # Moves are monotone: they take the ends of what is possible to the ends of what becomes of it.
         ends = [[getattr(one, end).astype(one.integers.dtype) for one in operands] for end in ("lowest", "highest")]
         return _Made(made, *(move(operation, end, graph) for end in ends))
@@ -254,8 +269,12 @@ def _alone(
 
 
 def _within_a_step(array: IntegerArray, kind: IntegerType) -> _Made:
+    return _within_steps(1, array, kind)
+
+
+def _within_steps(steps: int, array: IntegerArray, kind: IntegerType) -> _Made:
     wide = array.astype(np.int64)
-    return _Made(array, np.maximum(wide - 1, kind.lowest), np.minimum(wide + 1, kind.highest))
+    return _Made(array, np.maximum(wide - steps, kind.lowest), np.minimum(wide + steps, kind.highest))
 
 
 def _certain(array: IntegerArray) -> _Made:

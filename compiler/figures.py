@@ -13,6 +13,7 @@ from bitsmith.ir.integer import (
     AveragePool,
     Conv,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MatMul,
     Mul,
@@ -143,5 +144,7 @@ def other_bytes(operation: Operation) -> int:
             return 4 * (operation.coarse.size + operation.fine.size) + requantize_bytes(operation.requantize)
         case Table():
             return operation.entries.nbytes
+        case InterpolatedTable():
+            return operation.nbytes
         case _:
             return 0

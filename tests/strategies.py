@@ -26,12 +26,14 @@ from bitsmith.ir.grids import (
     powers,
 )
 from bitsmith.ir.integer import (
+    KNOT_MAGNITUDE,
     Add,
     AveragePool,
     Concat,
     Conv,
     Function,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MatMul,
     MaxPool,
@@ -65,6 +67,7 @@ KINDS = (
     "AveragePool",
     "MaxPool",
     "Table",
+    "InterpolatedTable",
     "Concat",
     "Reshape",
     "Transpose",
@@ -72,7 +75,7 @@ KINDS = (
     "Pad",
     "Resize",
 )
-COMMON = tuple(kind for kind in KINDS if kind not in ("MatMul", "Softmax"))
+COMMON = tuple(kind for kind in KINDS if kind not in ("MatMul", "Softmax", "InterpolatedTable"))
 """What every backend does."""
 
 
@@ -443,6 +446,31 @@ def table(build: Builder, x: str) -> None:
     build.add("Table", lambda *n: Table(*n, entries, function), [x], format)
 
 
+def interpolated_table(build: Builder, x: str) -> None:
+    """Any knots, in segments of any width; results between them that reach the clamp, or hardly."""
+    value, format = build.values[x], build.format()
+    bits, kind = value.format.type.bits, format.type
+    width = build.integer(max(0, bits - 10), min(9, bits))
+    places = build.random.integers(build.choose((0, width)), width, 1 << (bits - width), endpoint=True)
+    sizes = 1 << (width - places)
+    ends = np.cumsum(sizes)
+    if ends[-1] > 1 << 15:
+        places, sizes = np.full_like(places, width), np.ones_like(sizes)
+        ends = np.cumsum(sizes)
+    rows = value.shape[0] if build.draw(st.booleans()) else 1
+    limit = build.choose((KNOT_MAGNITUDE, min(1 << (kind.bits + 4), KNOT_MAGNITUDE)))
+    knots = build.random.integers(-limit, limit, (rows, int(ends[-1]) + 1), endpoint=True)
+    function = Function("LeakyRelu", (("alpha", 0.1),), (((1,), (math.inf,)),))
+    clamp = sorted(build.integer(kind.lowest, kind.highest) for _ in range(2)) if build.one_in(3) else None
+    lowest, highest = clamp or (kind.lowest, kind.highest)
+    build.add(
+        "InterpolatedTable",
+        lambda *n: InterpolatedTable(*n, knots, ends - sizes, places, width, lowest, highest, function),
+        [x],
+        format,
+    )
+
+
 def concat(build: Builder, x: str) -> None:
     value = build.values[x]
     axis = build.integer(0, len(value.shape) - 1)
@@ -520,6 +548,7 @@ MAKERS: dict[str, Callable[[Builder, str], None]] = {
     "AveragePool": average_pool,
     "MaxPool": max_pool,
     "Table": table,
+    "InterpolatedTable": interpolated_table,
     "Concat": concat,
     "Reshape": reshape,
     "Transpose": transpose,

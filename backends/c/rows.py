@@ -12,7 +12,18 @@ from dataclasses import dataclass, replace
 
 from bitsmith.backends.c.kernels import Site
 from bitsmith.backends.c.layout import Tensor, natural_order
-from bitsmith.ir.integer import Add, AveragePool, Concat, Conv, MaxPool, Mul, Operation, Requantize, Table
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    InterpolatedTable,
+    MaxPool,
+    Mul,
+    Operation,
+    Requantize,
+    Table,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ def reaches(site: Site) -> Mapping[int, Reach] | None:
             taps = operation.weight.shape[2]
         case AveragePool() | MaxPool():
             taps = operation.kernel[0]
-        case Table():
+        case Table() | InterpolatedTable():
             return {0: Reach()}
         case Add() | Mul():
             whole = all(site.inputs[position].logical == site.output.logical for position in site.parameters)

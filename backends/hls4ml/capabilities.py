@@ -23,6 +23,7 @@ from bitsmith.ir.integer import (
     Concat,
     Conv,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MaxPool,
     Mul,
@@ -35,6 +36,7 @@ from bitsmith.ir.integer import (
     Table,
     Transpose,
 )
+from bitsmith.ir.interpolation import written_out
 from bitsmith.ir.pooling import window_of
 from bitsmith.target import Target
 
@@ -190,9 +192,10 @@ def _reason(graph: IntegerGraph, operation: Operation) -> str | None:  # noqa: C
             )
         case Reshape():
             return None if len(result.shape) == 1 else "it reshapes to more than one axis"
-        case Table():
+        case Table() | InterpolatedTable():
             source = graph.values[operation.inputs[0]].format
-            return None if closed_form(operation, source, result.format) is not None else "it is a table"
+            table = operation if isinstance(operation, Table) else written_out(operation, result.format.type)
+            return None if closed_form(table, source, result.format) is not None else "it is a table"
         case Pad() | Resize() | Slice() | Transpose():
             return "it moves elements"
         case _:

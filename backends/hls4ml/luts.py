@@ -21,7 +21,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitsmith.ir.formats import IntegerArray
-from bitsmith.ir.integer import Add, AveragePool, Conv, IntegerGraph, Linear, MaxPool, Mul, Operation, Table, Value
+from bitsmith.ir.integer import (
+    Add,
+    AveragePool,
+    Conv,
+    IntegerGraph,
+    InterpolatedTable,
+    Linear,
+    MaxPool,
+    Mul,
+    Operation,
+    Table,
+    Value,
+)
 
 PER_WEIGHT_BIT, PER_ADDER = 0.115, 0.8
 
@@ -55,7 +67,7 @@ def _sums(operation: Operation, operands: Sequence[Value]) -> float:
             return _parallel(operation, operands[0]) * _adder(max(one.format.bits for one in operands), 1)
         case Mul():
             return float(_parallel(operation, operands[0]) * bits * operands[1].format.bits)
-        case Table():
+        case Table() | InterpolatedTable():
             return float(_parallel(operation, operands[0]) * operands[0].format.bits)
     return 0.0
 

@@ -23,7 +23,8 @@ from bitsmith.backends.qonnx.tables import closed_form
 from bitsmith.backends.qonnx.verify import INSTALL
 from bitsmith.errors import TargetError, UnsupportedError
 from bitsmith.ir.formats import Format
-from bitsmith.ir.integer import IntegerGraph, Table
+from bitsmith.ir.integer import IntegerGraph, InterpolatedTable, Table
+from bitsmith.ir.interpolation import written_out
 
 PROJECT = "bitsmith_model"
 GENERATED = ("hls4ml_config.yml",)
@@ -183,9 +184,10 @@ def default_type(graph: IntegerGraph) -> str:
     """A type that holds what every LeakyRelu makes, exactly: hls4ml gives them its default type."""
     integer, fraction = 6, 10
     for operation in graph:
-        if isinstance(operation, Table):
-            kind = graph.values[operation.inputs[0]].format
-            slope = closed_form(operation, kind, graph.result(operation).format) or 1.0
+        if isinstance(operation, Table | InterpolatedTable):
+            kind, made = graph.values[operation.inputs[0]].format, graph.result(operation).format
+            table = operation if isinstance(operation, Table) else written_out(operation, made.type)
+            slope = closed_form(table, kind, made) or 1.0
             finest = math.frexp(kind.scale[0] * min(slope, 1.0))[1] - 1
             widest = kind.type.bits + math.frexp(kind.scale[0] * max(slope, 1.0))[1]
             integer, fraction = max(integer, widest + 1), max(fraction, -finest)

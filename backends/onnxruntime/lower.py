@@ -25,6 +25,7 @@ from bitsmith.ir.integer import (
     Add,
     AveragePool,
     Conv,
+    InterpolatedTable,
     Linear,
     MatMul,
     Mul,
@@ -56,7 +57,7 @@ def lower(writer: Writer, operation: Operation) -> None:
             lower_softmax(writer, operation)
         case AveragePool():
             lower_average_pool(writer, operation)
-        case Table():
+        case Table() | InterpolatedTable():
             lower_table(writer, operation)
         case _:
             lower_movement(writer, operation)
@@ -175,7 +176,7 @@ def lower_softmax(writer: Writer, operation: Softmax) -> None:
     writer.quantize(operation.output, writer.node("Exp", [logarithms], operation.name), rule)
 
 
-def lower_table(writer: Writer, operation: Table) -> None:
+def lower_table(writer: Writer, operation: Table | InterpolatedTable) -> None:
     """The function itself. QuantizeLinear's own rounding takes the place of the table's."""
     function = operation.function
     constants = [

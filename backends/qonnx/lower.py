@@ -30,6 +30,7 @@ from bitsmith.ir.integer import (
     Concat,
     Conv,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MaxPool,
     Mul,
@@ -43,6 +44,7 @@ from bitsmith.ir.integer import (
     Table,
     Transpose,
 )
+from bitsmith.ir.interpolation import written_out
 
 
 def build_model(graph: IntegerGraph) -> onnx.ModelProto:
@@ -283,6 +285,10 @@ class Lowering:
     @lower.register
     def _(self, operation: Table) -> None:
         lower_table(self.writer, self.graph, operation)
+
+    @lower.register
+    def _(self, operation: InterpolatedTable) -> None:
+        lower_table(self.writer, self.graph, written_out(operation, self.graph.result(operation).format.type))
 
     def _held(self, operation: Operation, integers: IntegerArray, kind: Format) -> str:
         return self.writer.quantized_constant(f"{operation.output}_weight", integers, kind)

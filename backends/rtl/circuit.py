@@ -20,6 +20,7 @@ from bitsmith.ir.integer import (
     Concat,
     Conv,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MaxPool,
     Mul,
@@ -49,6 +50,7 @@ TRACES: dict[type[Operation], Trace] = {
     Reshape: moves.moved,
     Resize: moves.moved,
     Slice: moves.moved,
+    InterpolatedTable: moves.interpolated_table,
     Table: moves.table,
     Transpose: moves.moved,
 }

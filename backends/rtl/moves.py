@@ -11,7 +11,8 @@ from da4ml.trace import FixedVariable
 from bitsmith.backends.rtl.sums import windows
 from bitsmith.backends.rtl.variables import Variables, constants
 from bitsmith.execution.moves import move
-from bitsmith.ir.integer import IntegerGraph, MaxPool, Operation, Pad, Table
+from bitsmith.ir.integer import IntegerGraph, InterpolatedTable, MaxPool, Operation, Pad, Table
+from bitsmith.ir.interpolation import written_out
 
 
 def moved(operation: Operation, operands: Sequence[Variables], graph: IntegerGraph) -> Variables:
@@ -56,6 +57,11 @@ def table(operation: Table, operands: Sequence[Variables], graph: IntegerGraph) 
         entries = operation.entries[place[0] if len(operation.entries) > 1 else 0]
         made[place] = _looked_up(x[place], entries, lowest)
     return made
+
+
+def interpolated_table(operation: InterpolatedTable, operands: Sequence[Variables], graph: IntegerGraph) -> Variables:
+    """The same of all that lies on the lines between its knots: a circuit looks up what it can meet, no more."""
+    return table(written_out(operation, graph.result(operation).format.type), operands, graph)
 
 
 def _looked_up(number: FixedVariable, entries: np.ndarray, lowest: int) -> FixedVariable:

@@ -18,6 +18,7 @@ from bitsmith.ir.integer import (
     Concat,
     Conv,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MatMul,
     MaxPool,
@@ -132,6 +133,19 @@ def _max_pool(operation: MaxPool, graph: IntegerGraph) -> Call:
 def _table(operation: Table, graph: IntegerGraph) -> Call:
     lowest = graph.operands(operation)[0].format.type.lowest
     return Call("TablePerChannel" if len(operation.entries) > 1 else "Table", {"lowest_x": lowest}, ("entries",))
+
+
+@call.register
+def _interpolated_table(operation: InterpolatedTable, graph: IntegerGraph) -> Call:
+    attributes = {
+        "lowest_x": graph.operands(operation)[0].format.type.lowest,
+        "segment_places": operation.segment_places,
+        "lowest": operation.lowest,
+        "highest": operation.highest,
+        "type": _type(graph.result(operation)),
+    }
+    function = "InterpolatedTablePerChannel" if len(operation.knots) > 1 else "InterpolatedTable"
+    return Call(function, attributes, ("knots", "starts", "places"))
 
 
 @call.register

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from bitsmith.ir.integer import KNOT_FRACTION
 from bitsmith.ir.softmax import INTERCEPT, SLOPE, STEPS
 
 DOMAIN = "bitsmith"
@@ -225,6 +226,63 @@ def _shares() -> str:
     """
 
 
+def _interpolated(row: str) -> str:
+    """y of `index`, an input less the lowest, and of knots that are looked up at `place` or `next_place` of `row`."""
+    return f"""
+        index = bitsmith.Centred <zero_point: int = @lowest_x> (x)
+        segment_places = Constant <value_int: int = @segment_places> ()
+        segment_length = bitsmith.PowerOfTwo (segment_places)
+        segment = Div (index, segment_length)
+        within = Mod (index, segment_length)
+        places_there = Gather <axis = 0> (places, segment)
+        length = bitsmith.PowerOfTwo (places_there)
+        start = Gather <axis = 0> (starts, segment)
+        first = Cast <to = 7> (start)
+        past = Div (within, length)
+        offset = Mod (within, length)
+        knot = Add (first, past)
+        any = Constant <value_ints = [-1]> ()
+        row = Reshape (knots, any)
+        one = Constant <value_int = 1> ()
+        {row}
+        next_place = Add (place, one)
+        low32 = Gather <axis = 0> (row, place)
+        high32 = Gather <axis = 0> (row, next_place)
+        low = Cast <to = 7> (low32)
+        high = Cast <to = 7> (high32)
+        rise = Sub (high, low)
+        risen = Mul (rise, offset)
+        base = Mul (low, length)
+        sum = Add (base, risen)
+        unit = Constant <value_int = {1 << KNOT_FRACTION}> ()
+        half_unit = Constant <value_int = {1 << (KNOT_FRACTION - 1)}> ()
+        step = Mul (length, unit)
+        half = Mul (length, half_unit)
+        raised = Add (sum, half)
+        rounded = bitsmith.FloorDivided (raised, step)
+        lowest = Constant <value_int: int = @lowest> ()
+        highest = Constant <value_int: int = @highest> ()
+        is_above = Greater (rounded, highest)
+        is_below = Less (rounded, lowest)
+        at_most = Where (is_above, highest, rounded)
+        clamped = Where (is_below, lowest, at_most)
+        y = Cast <to: int = @type> (clamped)
+    """
+
+
+KNOT_OF_A_CHANNEL = """
+        zero = Constant <value_int = 0> ()
+        count = Shape <start = 0, end = 1> (knots)
+        points = Shape <start = 1, end = 2> (knots)
+        channels = Squeeze (count)
+        channel = Range (zero, channels, one)
+        first_of_row = Mul (channel, points)
+        space = Shape <start = 2> (x)
+        first_per_channel = bitsmith.PerChannel (first_of_row, space)
+        place = Add (knot, first_per_channel)
+"""
+
+
 def _capped(plain: Text) -> Text:
     """The same function with an upper bound per channel on what it requantizes to."""
     body = plain.body.replace("bitsmith.Requantize ", "bitsmith.RequantizeCapped ").replace(
@@ -358,6 +416,16 @@ FUNCTIONS = {
         rows = Reshape (entries, any)
         y = Gather <axis = 0> (rows, place)
         """,
+    ),
+    "InterpolatedTable": Text(
+        "x, knots, starts, places",
+        "between the knots at either side of x - lowest_x, rounded half up",
+        _interpolated("place = Identity (knot)"),
+    ),
+    "InterpolatedTablePerChannel": Text(
+        "x, knots, starts, places",
+        "between the channel's knots at either side of x - lowest_x, rounded half up",
+        _interpolated(KNOT_OF_A_CHANNEL),
     ),
     "Reshape": Text(
         "x",

@@ -16,6 +16,7 @@ from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import (
     Concat,
     IntegerGraph,
+    InterpolatedTable,
     MaxPool,
     Operation,
     Pad,
@@ -25,6 +26,7 @@ from bitsmith.ir.integer import (
     Table,
     Transpose,
 )
+from bitsmith.ir.interpolation import interpolated
 
 Operands = Sequence[IntegerArray]
 
@@ -54,6 +56,15 @@ def _table(operation: Table, operands: Operands, graph: IntegerGraph) -> Integer
     row = per_channel(np.arange(len(entries)), index) if len(entries) > 1 else 0
     found: IntegerArray = entries[row, index]
     return found
+
+
+@move.register
+def _interpolated_table(operation: InterpolatedTable, operands: Operands, graph: IntegerGraph) -> IntegerArray:
+    lowest = graph.operands(operation)[0].format.type.lowest
+    index = operands[0].astype(np.int64) - lowest
+    row = per_channel(np.arange(len(operation.knots)), index) if len(operation.knots) > 1 else 0
+    made: IntegerArray = interpolated(operation, index, row).astype(graph.result(operation).format.type.storage)
+    return made
 
 
 @move.register

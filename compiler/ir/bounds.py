@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from bitsmith.errors import UnsupportedError
 from bitsmith.ir.integer import (
+    KNOT_FRACTION,
     Add,
     AveragePool,
     Concat,
     Conv,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MatMul,
     MaxPool,
@@ -151,6 +153,11 @@ def result_interval(operation: Operation, operands: list[Interval]) -> Interval:
             return Interval(rule.lowest, rule.highest if rule.caps is None else int(rule.caps.max()))
         case Table():
             return Interval(int(operation.entries.min()), int(operation.entries.max()))
+        case InterpolatedTable():
+            # Between two knots no line is beyond them.
+            step = 1 << KNOT_FRACTION
+            ends = [(int(end) + step // 2) // step for end in (operation.knots.min(), operation.knots.max())]
+            return Interval(*(min(max(end, operation.lowest), operation.highest) for end in ends))
         case Concat():
             return Interval(min(o.lowest for o in operands), max(o.highest for o in operands))
         case Pad():

@@ -275,6 +275,55 @@ class Table(Operation):
         _freeze(self, "entries", self.entries.dtype)
 
 
+KNOT_FRACTION = 4
+"""Bits of a knot below one step."""
+
+WIDEST_SEGMENT = 9
+"""Places of the widest segment: with knots of KNOT_MAGNITUDE, 2^30 are not passed, and differences stay in int32."""
+
+KNOT_MAGNITUDE = 1 << (30 - WIDEST_SEGMENT)
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolatedTable(Operation):
+    """A table of wide inputs of which only knots are kept, and lines between them; element by element.
+
+        i = x - lowest of x's type,      s = i >> width,       p = places[s],     r = i mod 2^width
+        k = starts[s] + (r >> p),        o = r mod 2^p,        f = KNOT_FRACTION
+        y = clamp((knots[k] * 2^p + (knots[k + 1] - knots[k]) * o + 2^(f + p - 1)) >> (f + p), lowest, highest)
+
+    with width = segment_places: there are 2^(bits - width) segments, of 2^width inputs each. int32 holds everything.
+    What `fitted` (ir/interpolation.py) makes is within one step of the table with all entries, at every input.
+
+    knots:  int32 (rows, points), in 2^-f of a step, 2^21 of these at most; one row a channel (axis 0) or one for all.
+    starts: uint16, of each segment its first knot. places: uint8, 0 to width; 0 has a knot for every input.
+    lowest, highest: the clamp, as a function may leave the output's grid between its knots.
+    """
+
+    knots: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.uint16]
+    places: npt.NDArray[np.uint8]
+    segment_places: int
+    lowest: int
+    highest: int
+    function: Function
+
+    def __post_init__(self) -> None:
+        _freeze(self, "knots", np.int32)
+        _freeze(self, "starts", np.uint16)
+        _freeze(self, "places", np.uint8)
+
+    @property
+    def inputs_counted(self) -> int:
+        """How many integers x may be."""
+        return len(self.starts) << self.segment_places
+
+    @property
+    def nbytes(self) -> int:
+        """Of its constants."""
+        return self.knots.nbytes + self.starts.nbytes + self.places.nbytes
+
+
 @dataclass(frozen=True, eq=False)
 class Concat(Operation):
     """The inputs side by side along `axis`. All share one format."""

@@ -12,6 +12,7 @@ from bitsmith.ir.integer import (
     AveragePool,
     Concat,
     Conv,
+    InterpolatedTable,
     Linear,
     MatMul,
     MaxPool,
@@ -59,7 +60,7 @@ def output_shape(operation: Operation, operands: Sequence[Shape], declared: Shap
             return _broadcast(operation, operands)
         case MatMul():
             return _product(operation, operands)
-        case Table() | Softmax():
+        case Table() | InterpolatedTable() | Softmax():
             return x
         case Concat():
             return _side_by_side(operation, operands)

@@ -17,11 +17,14 @@ from bitsmith.ir.bounds import INT32_MAGNITUDE
 from bitsmith.ir.formats import Format, IntegerArray, IntegerType
 from bitsmith.ir.grids import Codebook, Grid
 from bitsmith.ir.integer import (
+    KNOT_MAGNITUDE,
+    WIDEST_SEGMENT,
     Add,
     AveragePool,
     Concat,
     Conv,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MatMul,
     MaxPool,
@@ -215,6 +218,25 @@ def _table(operation: Table, x: Value, result: Value) -> Problems:
     if entries.ndim != 2 or entries.shape[0] not in rows or entries.shape[1] != 1 << bits:
         yield f"has entries of shape {list(entries.shape)} for {x.format.type} of shape {list(x.shape)}"
     yield from _integers(entries, result.format.type, "its table")
+
+
+@_rules.register
+def _interpolated_table(operation: InterpolatedTable, x: Value, result: Value) -> Problems:
+    knots, starts, places, width = operation.knots, operation.starts, operation.places, operation.segment_places
+    rows = {1, x.shape[0]} if x.shape else {1}
+    if knots.ndim != 2 or knots.shape[0] not in rows:
+        yield f"has knots of shape {list(knots.shape)} for {list(x.shape)}"
+    if not 0 <= width <= WIDEST_SEGMENT or starts.ndim != 1 or operation.inputs_counted != 1 << x.format.type.bits:
+        yield f"has {starts.size} segments of 2^{width} inputs for {x.format.type}"
+    if places.shape != starts.shape or places.max() > width:
+        yield "has segments without a spacing of their knots, or one wider than the segment"
+    elif (starts + (np.int64(1) << (width - places.astype(np.int64)))).max() >= knots.shape[1]:
+        yield "has segments that read beyond its knots"
+    if np.abs(knots.astype(np.int64)).max() > KNOT_MAGNITUDE:
+        yield f"has knots beyond {KNOT_MAGNITUDE:,}"
+    kind = result.format.type
+    if not kind.lowest <= operation.lowest <= operation.highest <= kind.highest:
+        yield f"clamps to [{operation.lowest}, {operation.highest}], beyond {kind}"
 
 
 @_rules.register

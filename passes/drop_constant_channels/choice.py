@@ -9,7 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.ir.grids import Grouped
-from bitsmith.ir.integer import AveragePool, Conv, IntegerGraph, Linear, MaxPool, Operation, Reshape, Table
+from bitsmith.ir.integer import (
+    AveragePool,
+    Conv,
+    IntegerGraph,
+    InterpolatedTable,
+    Linear,
+    MaxPool,
+    Operation,
+    Reshape,
+    Table,
+)
 from bitsmith.passes.drop_constant_channels.ranges import Ranges, flattens
 
 Mask = npt.NDArray[np.bool_]
@@ -34,7 +44,7 @@ def copies(graph: IntegerGraph, operation: Operation) -> int | None:
             return len(operation.weight) // operation.groups
         case AveragePool() | MaxPool():
             return 1
-        case Table() if shape:
+        case Table() | InterpolatedTable() if shape:
             return 1
         case Reshape() if flattens(shape, graph.result(operation).shape):
             return math.prod(shape[1:])

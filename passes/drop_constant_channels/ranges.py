@@ -14,6 +14,7 @@ from bitsmith.ir.integer import (
     AveragePool,
     Conv,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MaxPool,
     Operation,
@@ -23,6 +24,7 @@ from bitsmith.ir.integer import (
     Table,
     requantized,
 )
+from bitsmith.ir.interpolation import written_out
 
 Integers = npt.NDArray[np.int64]
 
@@ -81,6 +83,9 @@ def _result(graph: IntegerGraph, operation: Operation, operands: list[Ranges]) -
             return x
         case Table() if shape:
             return _looked_up(operation, x, graph.operands(operation)[0].format.type.lowest)
+        case InterpolatedTable() if shape:
+            lowest = graph.operands(operation)[0].format.type.lowest
+            return _looked_up(written_out(operation, made.format.type), x, lowest)
         case Reshape() if flattens(shape, made.shape):
             times = math.prod(shape[1:])
             return Ranges(np.repeat(x.lowest, times), np.repeat(x.highest, times))

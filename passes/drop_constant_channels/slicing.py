@@ -12,7 +12,18 @@ import numpy.typing as npt
 
 from bitsmith.ir.formats import Format
 from bitsmith.ir.grids import Codebook, Grouped
-from bitsmith.ir.integer import AveragePool, Conv, Function, IntegerGraph, Linear, Operation, Requantize, Shape, Table
+from bitsmith.ir.integer import (
+    AveragePool,
+    Conv,
+    Function,
+    IntegerGraph,
+    InterpolatedTable,
+    Linear,
+    Operation,
+    Requantize,
+    Shape,
+    Table,
+)
 from bitsmith.passes.drop_constant_channels.choice import Mask, is_dense
 from bitsmith.passes.drop_constant_channels.ranges import Integers, Ranges
 
@@ -61,6 +72,8 @@ def _sliced(
         case Table() if len(operation.entries) > 1:
             function = _function(operation.function, keep)
             return replace(operation, entries=operation.entries[keep], function=function)
+        case InterpolatedTable() if len(operation.knots) > 1:
+            return replace(operation, knots=operation.knots[keep], function=_function(operation.function, keep))
         case _:
             return operation
 

@@ -8,12 +8,18 @@ from bitsmith.errors import InternalError, UnsupportedError
 from bitsmith.ir.elementwise import Reals, apply
 from bitsmith.ir.fusion import channel_caps
 from bitsmith.ir.graph import Node
-from bitsmith.ir.integer import Function, Table
+from bitsmith.ir.integer import Function, InterpolatedTable, Table
+from bitsmith.ir.interpolation import fitted
 from bitsmith.passes.integerize.build import Build
+
+ALL_ENTRIES_BITS = 8
+"""Inputs of so many bits are looked up whole: 256 entries cost less than anything between them."""
 
 
 def lower_table(build: Build, node: Node) -> None:
-    """entries[q] = round half up of f(scale * (q - zero_point)) on the output's grid, f in float64.
+    """Every result of an input of 8 bits; of a wider one, knots and lines between them where these are fewer bytes.
+
+    entries[q] = round half up of f(scale * (q - zero_point)) on the output's grid, f in float64.
 
     Where f is infinite the entry is an end of the grid. A grid may reach past the domain of f by what
     rounding its range took: there the entry is that of the nearest q inside.
@@ -22,9 +28,16 @@ def lower_table(build: Build, node: Node) -> None:
     target = build.format(node.output)
     integers = np.arange(source.type.lowest, source.type.highest + 1, dtype=np.float64)
     real = (integers - source.zero_point) * source.scale[0]
-    rows = np.stack([target.quantize(one) for one in tabulated(node, real)])
-    operand = build.operand(node.operand(0))
-    build.add(Table(node.name, (operand,), build.result(node.output), entries=rows, function=_function(node)))
+    results = tabulated(node, real)
+    rows = np.stack([target.quantize(one) for one in results])
+    operand, made, function = build.operand(node.operand(0)), build.result(node.output), _function(node)
+    steps = np.stack(results) / target.scale[0] + target.zero_point
+    kept = fitted(steps, rows) if source.type.bits > ALL_ENTRIES_BITS else None
+    if kept is None:
+        build.add(Table(node.name, (operand,), made, entries=rows, function=function))
+        return
+    rule = kept.knots, kept.starts, kept.places, kept.segment_places, kept.lowest, kept.highest
+    build.add(InterpolatedTable(node.name, (operand,), made, *rule, function))
 
 
 def tabulated(node: Node, x: Reals) -> list[Reals]:
@@ -53,8 +66,10 @@ def _extended(node: Node, x: Reals, results: Reals) -> Reals:
             where=node.where,
             fix="Look at what the model computes there.",
         )
-    nearest = inside[np.abs(np.arange(len(x))[:, None] - inside).argmin(axis=1)]
-    extended: Reals = results[nearest]
+    places = np.arange(len(x))
+    after = np.searchsorted(inside, places)
+    left, right = inside[np.maximum(after - 1, 0)], inside[np.minimum(after, len(inside) - 1)]
+    extended: Reals = results[np.where(np.abs(places - left) <= np.abs(places - right), left, right)]
     return extended
 
 

@@ -31,7 +31,7 @@ from bitsmith.backends.c.kernels.mve import (
 from bitsmith.backends.c.kernels.planes import TableProducts
 from bitsmith.backends.c.kernels.pooling import PortableAveragePool, PortableMaxPool
 from bitsmith.backends.c.kernels.preferences import Preferences
-from bitsmith.backends.c.kernels.table import PortableTable
+from bitsmith.backends.c.kernels.table import PortableInterpolatedTable, PortableTable
 from bitsmith.errors import InternalError, UnsupportedError
 
 __all__ = ["FAMILIES", "Constant", "Kernel", "KernelFamily", "Site", "candidates"]
@@ -64,6 +64,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     PortableMatMul(),
     PortableSoftmax(),
     PortableTable(),
+    PortableInterpolatedTable(),
     PortableMove(),
 )
 """In order of preference: the first that does not refuse is taken. Those of one machine come before portable ones."""

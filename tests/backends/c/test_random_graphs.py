@@ -33,7 +33,11 @@ def test_products_whatever_grid_weights_are_on(graph: IntegerGraph) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["Add", "Mul", "Concat", "Transpose", "Slice", "Resize", "Pad", "Reshape", "Table", "MatMul", "Softmax"]
+    "kind",
+    [
+        *("Add", "Mul", "Concat", "Transpose", "Slice", "Resize", "Pad", "Reshape", "Table", "InterpolatedTable"),
+        *("MatMul", "Softmax"),
+    ],
 )
 def test_one_operation(kind: str) -> None:
     @settings(max_examples=6, suppress_health_check=SLOW)

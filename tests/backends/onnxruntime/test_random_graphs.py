@@ -13,8 +13,8 @@ from tests.backends.onnxruntime.agreement import assert_agrees
 from tests.backends.onnxruntime.rescale import rescaled
 from tests.strategies import KINDS, integer_graphs
 
-GRAPHS = integer_graphs([kind for kind in KINDS if kind != "Table"], bits=(8, 8, 8, 7, 4, 2, 1)).map(rescaled)
-WIDE = integer_graphs([kind for kind in KINDS if kind != "Table"], bits=(16, 16, 12, 8)).map(rescaled)
+GRAPHS = integer_graphs([kind for kind in KINDS if "Table" not in kind], bits=(8, 8, 8, 7, 4, 2, 1)).map(rescaled)
+WIDE = integer_graphs([kind for kind in KINDS if "Table" not in kind], bits=(16, 16, 12, 8)).map(rescaled)
 PRODUCTS = integer_graphs(["Conv", "Linear"], most=2, bits=(8, 4, 2)).map(rescaled)
 
 

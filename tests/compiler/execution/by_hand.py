@@ -6,8 +6,10 @@ Written from the definitions in `bitsmith.ir.integer` alone, and slow: for small
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import singledispatch
 
 import numpy as np
@@ -19,6 +21,7 @@ from bitsmith.ir.integer import (
     Concat,
     Conv,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MatMul,
     MaxPool,
@@ -186,6 +189,19 @@ def _table(op: Table, operands: list[Operand], index: Index, shape: Shape) -> in
     row = op.entries[index[0] if len(op.entries) > 1 else 0]
     kind = x.value.format.type
     return int(row[list(range(kind.lowest, kind.highest + 1)).index(x.at(*index))])
+
+
+@element.register
+def _interpolated_table(op: InterpolatedTable, operands: list[Operand], index: Index, shape: Shape) -> int:
+    (x,) = operands
+    segment, within = divmod(x.at(*index) - x.value.format.type.lowest, 2**op.segment_places)
+    apart = 2 ** int(op.places[segment])
+    knot, offset = divmod(within, apart)
+    row = op.knots[index[0] if len(op.knots) > 1 else 0]
+    left, right = (int(row[int(op.starts[segment]) + knot + one]) for one in (0, 1))
+    # On the line between them, in sixteenths of a step, and to the nearest step: of two, the upper one.
+    exact = Fraction(left * (apart - offset) + right * offset, 16 * apart)
+    return min(max(math.floor(exact + Fraction(1, 2)), op.lowest), op.highest)
 
 
 @element.register
