@@ -27,6 +27,7 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     Mul,
     Operation,
@@ -123,7 +124,7 @@ def compare(
 
     An operation may differ by one step where its exact result is nearly half-way between two integers (see NEAR; where
     a bias had to be rounded to whole steps of its accumulator, half such a step is added), and where it is a table or
-    a softmax by one step anywhere. Whatever only moves elements may not differ at all.
+    a softmax or a layer normalisation by one step anywhere. Whatever only moves elements may not differ at all.
     reals: by input, (samples, ...) float32, as the float model takes them.
     """
     operations: dict[str, Tally] = {}
@@ -250,7 +251,7 @@ def _alone(
     made = requantize(accumulator, operation, graph)
     wide = made.astype(np.int64)
     if not isinstance(operation, ROUNDED_ONCE):
-        return _within_a_step(made, kind) if isinstance(operation, Softmax) else _certain(made)
+        return _within_a_step(made, kind) if isinstance(operation, Softmax | LayerNorm) else _certain(made)
     rule: Requantize = operation.requantize
     ratio = np.ldexp(rule.multiplier.astype(np.float64), -rule.shift)
     exact = accumulator.astype(np.float64) * ratio

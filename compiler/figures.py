@@ -14,6 +14,7 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     MatMul,
     Mul,
@@ -142,6 +143,8 @@ def other_bytes(operation: Operation) -> int:
             return levels + requantize_bytes(operation.requantize)
         case Softmax():
             return 4 * (operation.coarse.size + operation.fine.size) + requantize_bytes(operation.requantize)
+        case LayerNorm():
+            return 4 * operation.gain.size + 8 * operation.offset.size
         case Table():
             return operation.entries.nbytes
         case InterpolatedTable():

@@ -34,6 +34,7 @@ from bitsmith.ir.integer import (
     Function,
     IntegerGraph,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     MatMul,
     MaxPool,
@@ -51,6 +52,7 @@ from bitsmith.ir.integer import (
     Transpose,
     Value,
 )
+from bitsmith.ir.layer_norm import fraction_bits, gains
 from bitsmith.ir.shapes import output_shape
 from bitsmith.ir.softmax import exponentials, levels, thresholds
 from bitsmith.ir.validate import validate
@@ -64,6 +66,7 @@ KINDS = (
     "Mul",
     "MatMul",
     "Softmax",
+    "LayerNorm",
     "AveragePool",
     "MaxPool",
     "Table",
@@ -75,7 +78,7 @@ KINDS = (
     "Pad",
     "Resize",
 )
-COMMON = tuple(kind for kind in KINDS if kind not in ("MatMul", "Softmax", "InterpolatedTable"))
+COMMON = tuple(kind for kind in KINDS if kind not in ("MatMul", "Softmax", "LayerNorm", "InterpolatedTable"))
 """What every backend does."""
 
 
@@ -394,6 +397,19 @@ def softmax(build: Builder, x: str) -> None:
     build.hidden.add(shares)
 
 
+def layer_norm(build: Builder, x: str) -> None:
+    """A LayerNorm, whose gains may be of either sign or 0, and its epsilon next to nothing or most of the variance."""
+    count, format = build.values[x].shape[-1], build.format()
+    span = format.type.highest - format.type.lowest
+    fraction = fraction_bits(count)
+    gain = build.random.normal(size=count) * span * build.choose((0.0, 0.01, 0.2, 0.2, 5.0))
+    offset = build.random.normal(size=count) * span * build.choose((0.0, 0.1, 100.0))
+    held = gains(gain, offset, fraction)
+    epsilon = build.choose((1, 1, 1000, (count * build.magnitude(x)) ** 2 + 1))
+    rule = Requantize(np.array([1]), held.shift, format.zero_point, format.type.lowest, format.type.highest)
+    build.add("LayerNorm", lambda *n: LayerNorm(*n, held.gain, held.offset, epsilon, fraction, rule), [x], format)
+
+
 def window(
     build: Builder, space: Sequence[int], pads_below_kernel: bool
 ) -> tuple[Shape, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -545,6 +561,7 @@ MAKERS: dict[str, Callable[[Builder, str], None]] = {
     "Mul": mul,
     "MatMul": matmul,
     "Softmax": softmax,
+    "LayerNorm": layer_norm,
     "AveragePool": average_pool,
     "MaxPool": max_pool,
     "Table": table,

@@ -26,6 +26,7 @@ from bitsmith.ir.integer import (
     AveragePool,
     Conv,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     MatMul,
     Mul,
@@ -55,6 +56,8 @@ def lower(writer: Writer, operation: Operation) -> None:
             lower_matmul(writer, operation)
         case Softmax():
             lower_softmax(writer, operation)
+        case LayerNorm():
+            lower_layer_norm(writer, operation)
         case AveragePool():
             lower_average_pool(writer, operation)
         case Table() | InterpolatedTable():
@@ -174,6 +177,26 @@ def lower_softmax(writer: Writer, operation: Softmax) -> None:
         return
     expect_ratio(operation, rule.multiplier, rule.shift, 2.0**-30 / result.format.scale[0])
     writer.quantize(operation.output, writer.node("Exp", [logarithms], operation.name), rule)
+
+
+def lower_layer_norm(writer: Writer, operation: LayerNorm) -> None:
+    """A LayerNormalization in float, its gain, offset and epsilon read back from the integers."""
+    (x,), result = writer.graph.operands(operation), writer.graph.result(operation)
+    step, shift = result.format.scale[0], operation.requantize.shift
+    gain = np.ldexp(operation.gain * step, operation.fraction - shift).astype(np.float32)
+    offset = np.ldexp(operation.offset * step, -shift).astype(np.float32)
+    made = writer.node(
+        "LayerNormalization",
+        [
+            writer.reals(x.name),
+            writer.constant(f"{operation.name}_gain", gain),
+            writer.constant(f"{operation.name}_offset", offset),
+        ],
+        operation.name,
+        axis=len(x.shape),
+        epsilon=operation.epsilon * (x.format.scale[0] / x.shape[-1]) ** 2,
+    )
+    writer.quantize(operation.output, made, operation.requantize)
 
 
 def lower_table(writer: Writer, operation: Table | InterpolatedTable) -> None:

@@ -116,6 +116,8 @@ class _Costs:
             elif node.op == "Softmax":
                 fixed += INT32
                 sums.single(self._of[node.operand(0).name], _exponential_bytes)
+            elif node.op == "LayerNormalization":
+                fixed += 3 * INT32 * node.operand(0).sample_shape[-1]
             elif node.op in TABULATED:
                 read, made = self._of[node.operand(0).name], self._of[step.output.name]
                 sums.pair(read, made, partial(_table_bytes, _table_rows(node)))

@@ -19,6 +19,7 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     MatMul,
     MaxPool,
@@ -120,6 +121,18 @@ def _softmax(operation: Softmax, graph: IntegerGraph) -> Call:
         kind = {"type": _type(graph.result(operation))}
         return Call("SoftmaxToPowers", {**attributes, **kind}, ("coarse", "fine", "requantize.thresholds"))
     return _requantizing(operation, graph, "Softmax", attributes, "coarse", "fine")
+
+
+@call.register
+def _layer_norm(operation: LayerNorm, graph: IntegerGraph) -> Call:
+    (x,) = graph.operands(operation)
+    attributes = {
+        "x_zero_point": x.format.zero_point,
+        "count": x.shape[-1],
+        "epsilon": operation.epsilon,
+        "places": 45 - operation.fraction,
+    }
+    return _requantizing(operation, graph, "LayerNorm", attributes, "gain", "offset")
 
 
 @call.register
@@ -250,7 +263,7 @@ def _zero_points(operation: Operation, graph: IntegerGraph) -> dict[str, int]:
 
 
 def _requantizing(
-    operation: Conv | Linear | AveragePool | Add | Mul | MatMul | Softmax,
+    operation: Conv | Linear | AveragePool | Add | Mul | MatMul | Softmax | LayerNorm,
     graph: IntegerGraph,
     function: str,
     attributes: Attributes,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from bitsmith.ir import layer_norm
 from bitsmith.ir.integer import KNOT_FRACTION
 from bitsmith.ir.softmax import INTERCEPT, SLOPE, STEPS
 
@@ -283,6 +284,87 @@ KNOT_OF_A_CHANNEL = """
 """
 
 
+def _normal_square() -> str:
+    """T of a LayerNorm as `square`, of V, `square0`; and `divisor`, 2^(places - k), of `divisor0`, 2^places."""
+    stages, last = "", 0
+    for signed in (16, 8, 4, 2, 1, -8, -4, -2, -1):
+        grows, places = signed < 0, abs(signed)
+        compared, limit = ("Less", 1 << (31 - 2 * places)) if grows else ("GreaterOrEqual", 1 << (29 + 2 * places))
+        square, divisor = ("Mul", "Div") if grows else ("Div", "Mul")
+        i, last = last, last + 1
+        stages += f"""
+        limit{i} = Constant <value_int = {limit}> ()
+        root{i} = Constant <value_int = {1 << places}> ()
+        moves{i} = {compared} (square{i}, limit{i})
+        by{i} = Where (moves{i}, root{i}, one)
+        twice{i} = Mul (by{i}, by{i})
+        square{last} = {square} (square{i}, twice{i})
+        divisor{last} = {divisor} (divisor{i}, by{i})
+        """
+    return f"""
+        one = Constant <value_int = 1> ()
+        {stages}
+        square = Identity (square{last})
+        divisor = Identity (divisor{last})
+    """
+
+
+def _reciprocal_root() -> str:
+    """The reciprocal square root of ir/layer_norm.py as `reciprocal_root`, of `square`."""
+    steps = "".join(
+        f"""
+        raised{i} = Mul (r{i}, r{i})
+        half{i} = Div (raised{i}, unit)
+        product{i} = Mul (square, half{i})
+        off{i} = Sub (whole, product{i})
+        part{i} = bitsmith.FloorDivided (off{i}, unit)
+        moved{i} = Mul (r{i}, part{i})
+        correction{i} = bitsmith.FloorDivided (moved{i}, twice)
+        r{i + 1} = Add (r{i}, correction{i})
+        """
+        for i in range(layer_norm.STEPS)
+    )
+    return f"""
+        unit = Constant <value_int = {1 << 30}> ()
+        twice = Constant <value_int = {1 << 31}> ()
+        whole = Constant <value_int = {1 << 60}> ()
+        intercept = Constant <value_int = {layer_norm.INTERCEPT}> ()
+        slope = Constant <value_int = {layer_norm.SLOPE}> ()
+        risen = Mul (square, slope)
+        run = Div (risen, twice)
+        r0 = Sub (intercept, run)
+        {steps}
+        reciprocal_root = Identity (r{layer_norm.STEPS})
+    """
+
+
+def _layer_norm() -> str:
+    return f"""
+        centred = bitsmith.Centred <zero_point: int = @x_zero_point> (x)
+        last = Constant <value_ints = [-1]> ()
+        count = Constant <value_int: int = @count> ()
+        epsilon = Constant <value_int: int = @epsilon> ()
+        places = Constant <value_int: int = @places> ()
+        sums = ReduceSum <keepdims = 1> (centred, last)
+        squares = Mul (centred, centred)
+        total = ReduceSum <keepdims = 1> (squares, last)
+        wide = Mul (count, total)
+        mean_square = Mul (sums, sums)
+        variance = Sub (wide, mean_square)
+        square0 = Add (variance, epsilon)
+        divisor0 = bitsmith.PowerOfTwo (places)
+        {_normal_square()}
+        {_reciprocal_root()}
+        times = Mul (count, centred)
+        distances = Sub (times, sums)
+        scaled = Mul (distances, reciprocal_root)
+        normal = bitsmith.FloorDivided (scaled, divisor)
+        gained = Mul (normal, gain)
+        accumulator = Add (gained, offset)
+        {REQUANTIZE}
+    """
+
+
 def _capped(plain: Text) -> Text:
     """The same function with an upper bound per channel on what it requantizes to."""
     body = plain.body.replace("bitsmith.Requantize ", "bitsmith.RequantizeCapped ").replace(
@@ -375,6 +457,11 @@ FUNCTIONS = {
         count = ReduceSum <keepdims = 0> (ones, last)
         y = Cast <to: int = @type> (count)
         """,
+    ),
+    "LayerNorm": Text(
+        "x, gain, offset, multiplier",
+        "requantize((n x - sum x) / sqrt(n sum x^2 - (sum x)^2 + epsilon) * gain + offset), x less its zero point",
+        _layer_norm(),
     ),
     "MaxPool": Text("x", "the largest element of each window", f"y = {MAX_POOL} (x)"),
     "MaxPoolWide": Text(

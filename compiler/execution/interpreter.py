@@ -74,8 +74,8 @@ def centred(operation: Operation, operands: list[IntegerArray], graph: IntegerGr
 def requantize(accumulator: Array, operation: Operation, graph: IntegerGraph) -> IntegerArray:
     """`min(clamp(((acc * multiplier + 2^(shift-1)) >> shift) + zero_point), caps)`, in 64 bits; in storage type.
 
-    |acc| < 2^31 and multiplier < 2^31, or |acc| < 2^62 and multiplier = 1 (Add): the product stays below 2^62, and
-    with the half added below 2^63.
+    |acc| < 2^31 and multiplier < 2^31, or |acc| < 2^62 and multiplier = 1 (Add, LayerNorm): the product stays below
+    2^62, and with the half added below 2^63.
     """
     rule: Requantize | Thresholds = operation.requantize  # type: ignore[attr-defined]
     if isinstance(rule, Thresholds):

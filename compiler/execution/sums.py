@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import InternalError
-from bitsmith.ir.integer import Add, AveragePool, Conv, Linear, MatMul, Mul, Operation, Softmax
+from bitsmith.ir.integer import Add, AveragePool, Conv, LayerNorm, Linear, MatMul, Mul, Operation, Softmax
+from bitsmith.ir.layer_norm import reciprocal_root
 from bitsmith.ir.shapes import windows
 from bitsmith.ir.softmax import reciprocal
 
@@ -110,6 +111,26 @@ def _softmax(operation: Softmax, operands: Sequence[Array]) -> Array:
     # frexp gives the bits of a number: float64 holds every sum below 2^31.
     places = 31 - np.frexp(sums.astype(np.float64))[1].astype(np.int64)
     accumulator: Array = ((powers << places) * reciprocal(sums << places)) >> 30
+    return accumulator
+
+
+@accumulate.register
+def _layer_norm(operation: LayerNorm, operands: Sequence[Array]) -> Array:
+    x = operands[0].astype(np.int64)
+    count, sums = x.shape[-1], x.sum(axis=-1, keepdims=True)
+    square = count * np.square(x).sum(axis=-1, keepdims=True) - np.square(sums) + operation.epsilon
+    places = np.zeros_like(square)
+    for step in (16, 8, 4, 2, 1):
+        is_large = square >= 1 << (29 + 2 * step)
+        places -= step * is_large
+        square >>= 2 * step * is_large
+    for step in (8, 4, 2, 1):
+        is_small = square < 1 << (31 - 2 * step)
+        places += step * is_small
+        square <<= 2 * step * is_small
+    distances = count * x - sums
+    normal = (distances * reciprocal_root(square)) >> (45 - operation.fraction - places)
+    accumulator: Array = normal * operation.gain + operation.offset
     return accumulator
 
 

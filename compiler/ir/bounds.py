@@ -18,6 +18,7 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     MatMul,
     MaxPool,
@@ -29,6 +30,7 @@ from bitsmith.ir.integer import (
     Table,
     Thresholds,
 )
+from bitsmith.ir.layer_norm import reach
 
 INT8_MAGNITUDE = (1 << 7) - 1
 INT32_MAGNITUDE = (1 << 31) - 1
@@ -78,7 +80,7 @@ def bounds(graph: IntegerGraph) -> Bounds:
         magnitude = accumulator_magnitude(operation, centred, shape)
         if magnitude is not None:
             # The operands of an Add are scaled before they meet: its terms are the 64-bit products themselves.
-            width = 64 if isinstance(operation, Add) else 32
+            width = 64 if isinstance(operation, Add | LayerNorm) else 32
             if magnitude > (INT64_MAGNITUDE if width == 64 else INT32_MAGNITUDE):
                 raise UnsupportedError(
                     f"the accumulator can reach {magnitude:,}, which int{width} cannot hold",
@@ -131,6 +133,8 @@ def accumulator_magnitude(operation: Operation, centred: list[Interval], shape: 
             return left * centred[1].magnitude * shape[-1]
         case Softmax():
             return max(shape[-1] * operation.one, 1 << 30)
+        case LayerNorm():
+            return max(_squares(operation, centred[0], shape[-1]), _gained(operation, shape[-1]))
         case AveragePool():
             return centred[0].magnitude * math.prod(operation.kernel)
         case _:
@@ -143,10 +147,21 @@ def _sums(operation: Conv | Linear) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     return weight, np.abs(operation.bias.astype(np.int64))
 
 
+def _squares(operation: LayerNorm, centred: Interval, count: int) -> int:
+    """What n * sum x^2 + epsilon can reach, and with it |n * x - sum x| < 2^31 wherever it is below 2^62."""
+    span = max(centred.highest - centred.lowest, centred.magnitude)
+    return (count * span) ** 2 + operation.epsilon
+
+
+def _gained(operation: LayerNorm, count: int) -> int:
+    normal = reach(count, operation.fraction)
+    return max(normal * abs(int(g)) + abs(int(o)) for g, o in zip(operation.gain, operation.offset, strict=True))
+
+
 def result_interval(operation: Operation, operands: list[Interval]) -> Interval:
     """The range of the output, given the operands' ranges."""
     match operation:
-        case Conv() | Linear() | Add() | Mul() | MatMul() | Softmax() | AveragePool():
+        case Conv() | Linear() | Add() | Mul() | MatMul() | Softmax() | LayerNorm() | AveragePool():
             rule = operation.requantize
             if isinstance(rule, Thresholds):
                 return Interval(0, rule.thresholds.size)

@@ -13,7 +13,12 @@ import numpy.typing as npt
 
 from bitsmith.ir.graph import Graph, Node, Value
 
-REQUANTIZING = frozenset({"Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Mul", "Softmax", "Sub"})
+REQUANTIZING = frozenset(
+    (
+        *("Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "LayerNormalization"),
+        *("MatMul", "Mul", "Softmax", "Sub"),
+    )
+)
 """Ops whose integer form ends in a requantize step, in which a clamp costs nothing."""
 
 CLAMPS = frozenset({"Clip", "Relu"})
@@ -77,7 +82,7 @@ def fused_caps(node: Node) -> Node | None:
     scaled apart: ONNX's Clip has one upper bound for all, so a Relu and a Min with a constant of shape
     (1, channels, 1, ...) say it in two nodes that every runtime knows.
     """
-    if node.op not in REQUANTIZING or node.op == "Softmax":
+    if node.op not in REQUANTIZING or node.op in ("LayerNormalization", "Softmax"):
         return None
     follower = _only_reader(fused_activation(node) or summed(node))
     if follower is None or follower.op != "Min":
@@ -147,8 +152,8 @@ def is_left_to_host(node: Node) -> bool:
 
 
 def is_attention(node: Node) -> bool:
-    """Whether a node is of what attention is made of: a product of two values, or a softmax inside the model."""
-    return is_product(node) or (node.op == "Softmax" and not is_left_to_host(node))
+    """Whether a node is of what attention is made of: a product of two values, a softmax inside the model, a norm."""
+    return is_product(node) or node.op == "LayerNormalization" or (node.op == "Softmax" and not is_left_to_host(node))
 
 
 def materialised(graph: Graph) -> list[Value]:

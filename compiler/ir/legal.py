@@ -250,6 +250,20 @@ def _softmax(node: Node) -> Problem | None:
     return None
 
 
+def _layer_norm(node: Node) -> Problem | None:
+    rank = node.output.rank
+    axis = int(node.attribute("axis", -1)) % rank
+    if axis != rank - 1:
+        return Problem(
+            f"a layer normalisation over axes {axis} to {rank - 1}", "Reshape, so that it is over the last alone."
+        )
+    width = node.output.sample_shape[-1:]
+    for value in node.inputs[1:]:
+        if value is not None and value.constant is not None and value.constant.size not in (1, *width):
+            return Problem(f"{value.name} has shape {list(value.constant.shape)}", "Store one number per feature.")
+    return _constant_rest(node)
+
+
 RULES: dict[str, Rule] = {
     "Add": _binary,
     "AveragePool": _pool,
@@ -258,6 +272,7 @@ RULES: dict[str, Rule] = {
     "Conv": _conv,
     "Gemm": _gemm,
     "GlobalAveragePool": _pool,
+    "LayerNormalization": _layer_norm,
     "MatMul": _matmul,
     "MaxPool": _pool,
     "Min": _min,
@@ -282,7 +297,6 @@ HINTS: dict[str, str] = {
     "ReduceMax": "Take the maximum over all spatial axes, or use MaxPool.",
     "Identity": "Take the output out of the model: it is another value under a second name.",
     "InstanceNormalization": "Use BatchNormalization, which folds away.",
-    "LayerNormalization": "Use BatchNormalization, which folds away.",
     "ReduceMean": "Average over all spatial axes, or use AveragePool.",
     "Sum": "Use Add.",
 }

@@ -13,6 +13,7 @@ from bitsmith.ir.integer import (
     Concat,
     Conv,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     MatMul,
     MaxPool,
@@ -60,7 +61,7 @@ def output_shape(operation: Operation, operands: Sequence[Shape], declared: Shap
             return _broadcast(operation, operands)
         case MatMul():
             return _product(operation, operands)
-        case Table() | InterpolatedTable() | Softmax():
+        case Table() | InterpolatedTable() | Softmax() | LayerNorm():
             return x
         case Concat():
             return _side_by_side(operation, operands)

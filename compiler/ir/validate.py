@@ -25,6 +25,7 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     MatMul,
     MaxPool,
@@ -42,6 +43,7 @@ from bitsmith.ir.integer import (
     Transpose,
     Value,
 )
+from bitsmith.ir.layer_norm import MOST_FRACTION, reach
 from bitsmith.ir.shapes import output_shape
 
 Problems = Iterator[str]
@@ -112,7 +114,8 @@ def _operation(graph: IntegerGraph, operation: Operation) -> Problems:
     if isinstance(requantize, Thresholds):
         yield from _thresholds(requantize, result)
     elif requantize is not None:
-        if isinstance(operation, MatMul | Softmax) and (requantize.multiplier.size > 1 or requantize.caps is not None):
+        is_plain = requantize.multiplier.size == 1 and requantize.caps is None
+        if isinstance(operation, MatMul | Softmax | LayerNorm) and not is_plain:
             yield "has several multipliers, or caps"
         yield from _requantize(requantize, result)
 
@@ -188,6 +191,22 @@ def _softmax(operation: Softmax, x: Value, result: Value) -> Problems:
             yield "has tables that rise, or hold numbers outside [0, 2^31)"
     if not 0 <= operation.shift <= 62 or operation.one < 1:
         yield "gives the largest element nothing"
+
+
+@_rules.register
+def _layer_norm(operation: LayerNorm, x: Value, result: Value) -> Problems:
+    if not x.shape:
+        yield "has no axis to normalise over"
+    elif operation.gain.shape != x.shape[-1:] or operation.offset.shape != x.shape[-1:]:
+        yield f"has gains of shape {list(operation.gain.shape)} for rows of {x.shape[-1]}"
+    elif not 0 <= operation.fraction <= MOST_FRACTION or reach(x.shape[-1], operation.fraction) > INT32_MAGNITUDE:
+        yield f"has {operation.fraction} bits behind the point, for rows of {x.shape[-1]}"
+    if np.abs(operation.gain).max(initial=0) > INT32_MAGNITUDE:
+        yield "has gains that 32 bits do not hold"
+    if operation.epsilon < 1:
+        yield "may divide by 0: its epsilon is below 1"
+    if (operation.requantize.multiplier != 1).any():
+        yield "requantizes by a multiplier other than 1"
 
 
 @_rules.register

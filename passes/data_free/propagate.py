@@ -162,6 +162,19 @@ def _softmax(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
     return ClippedNormal.matching(channels, np.minimum(spread, mean * (1 - mean)), low, high)
 
 
+def _layer_norm(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
+    """Deviation 1 about 0 over features, which gain and offset change. None is over sqrt(n - 1).
+
+    Features lie along the last axis: at rank 2 each is a channel, else all of them share one normal.
+    """
+    width, rank = node.output.sample_shape[-1], node.output.rank
+    held = [np.zeros(1) if a is None else np.asarray(a, np.float64).ravel() for a in map(node.constant, (1, 2))]
+    gain, offset = (np.broadcast_to(one, width) for one in (held[0], held[1] if len(node.inputs) > 2 else np.zeros(1)))
+    far = np.abs(gain) * math.sqrt(max(width - 1, 1))
+    made = ClippedNormal.matching(offset, gain**2, offset - far, offset + far)
+    return made if rank == 2 else pooled(made, _channels(node))
+
+
 def _concat(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
     if int(node.attribute("axis")) % node.output.rank != 1:
         return _mixture(operands)
@@ -255,6 +268,7 @@ RULES: dict[str, Rule] = {
     "Conv": _conv,
     "Gemm": _gemm,
     "GlobalAveragePool": _moved,
+    "LayerNormalization": _layer_norm,
     "MatMul": _matmul,
     "MaxPool": _moved,
     "Min": _min,

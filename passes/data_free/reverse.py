@@ -335,4 +335,4 @@ RULES: dict[str, Rule] = {
     "Tanh": _tanh,
     "Transpose": _transpose,
 }
-"""A rule for each op of ir/legal.py but Resize, Softmax and MatMul of two values."""
+"""A rule for each op of ir/legal.py but Resize, Softmax, LayerNormalization and MatMul of two values."""

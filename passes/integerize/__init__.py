@@ -19,6 +19,7 @@ from bitsmith.passes.integerize.arithmetic import lower_add, lower_mul
 from bitsmith.passes.integerize.attention import lower_matmul, lower_softmax
 from bitsmith.passes.integerize.average import lower_average_pool
 from bitsmith.passes.integerize.build import Build
+from bitsmith.passes.integerize.layer_norm import lower_layer_norm
 from bitsmith.passes.integerize.linear import lower_conv, lower_matrix_product
 from bitsmith.passes.integerize.movement import (
     lower_concat,
@@ -38,6 +39,7 @@ LOWERINGS: dict[str, Callable[[Build, Node], None]] = {
     "Conv": lower_conv,
     "Gemm": lower_matrix_product,
     "GlobalAveragePool": lower_average_pool,
+    "LayerNormalization": lower_layer_norm,
     "MatMul": lower_matmul,
     "MaxPool": lower_max_pool,
     "Mul": lower_mul,

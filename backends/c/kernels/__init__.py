@@ -18,6 +18,7 @@ from bitsmith.backends.c.kernels.dsp import (
     DspNarrowLinear,
 )
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.layer_norm import PortableLayerNorm
 from bitsmith.backends.c.kernels.linear import PortableLinear
 from bitsmith.backends.c.kernels.moves import PortableMove
 from bitsmith.backends.c.kernels.mve import (
@@ -63,6 +64,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     PortableMaxPool(),
     PortableMatMul(),
     PortableSoftmax(),
+    PortableLayerNorm(),
     PortableTable(),
     PortableInterpolatedTable(),
     PortableMove(),

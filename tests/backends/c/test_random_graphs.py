@@ -36,7 +36,7 @@ def test_products_whatever_grid_weights_are_on(graph: IntegerGraph) -> None:
     "kind",
     [
         *("Add", "Mul", "Concat", "Transpose", "Slice", "Resize", "Pad", "Reshape", "Table", "InterpolatedTable"),
-        *("MatMul", "Softmax"),
+        *("MatMul", "Softmax", "LayerNorm"),
     ],
 )
 def test_one_operation(kind: str) -> None:

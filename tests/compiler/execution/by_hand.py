@@ -22,6 +22,7 @@ from bitsmith.ir.integer import (
     Conv,
     IntegerGraph,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     MatMul,
     MaxPool,
@@ -168,6 +169,29 @@ def _softmax(op: Softmax, operands: list[Operand], index: Index, shape: Shape) -
     if isinstance(op.requantize, Thresholds):
         return sum(share < int(threshold) for threshold in op.requantize.thresholds)
     return requantized(share, op.requantize, index)
+
+
+@element.register
+def _layer_norm(op: LayerNorm, operands: list[Operand], index: Index, shape: Shape) -> int:
+    (x,) = operands
+    row = [x.centred(*index[:-1], j) for j in range(shape[-1])]
+    square = len(row) * sum(one * one for one in row) - sum(row) ** 2 + op.epsilon
+    places = 0
+    while square * 4**places < 1 << 29:
+        places += 1
+    while int(square // 4**-places if places < 0 else square * 4**places) >= 1 << 31:
+        places -= 1
+    rooted = square // 4**-places if places < 0 else square * 4**places
+    assert 1 << 29 <= rooted < 1 << 31
+    r = 1619600000 - (rooted * 925500000 >> 31)
+    for _ in range(4):
+        r += r * ((1 << 60) - rooted * (r * r >> 30) >> 30) >> 31
+    assert abs(r - math.isqrt((1 << 90) // rooted)) <= 3
+    normal = (len(row) * row[index[-1]] - sum(row)) * r >> (45 - op.fraction - places)
+    assert abs(normal) < 1 << 31
+    accumulator = normal * int(op.gain[index[-1]]) + int(op.offset[index[-1]])
+    assert abs(accumulator) < 1 << 62
+    return requantized(accumulator, op.requantize, index)
 
 
 @element.register

@@ -29,10 +29,10 @@ ILLEGAL: dict[str, tuple[Any, str, str]] = {
         "there is no integer form",
     ),
     "a gather": (lambda s: s.add("Gather", "x", np.array([1, 0]), axis=1, name="n"), "Gather n", "no integer form"),
-    "a layer normalisation": (
-        lambda s: s.add("LayerNormalization", "x", normal(6), name="n"),
+    "a layer normalisation over several axes": (
+        lambda s: s.add("LayerNormalization", "x", normal(6, 6), axis=2, name="n"),
         "LayerNormalization n",
-        "no integer form",
+        "a layer normalisation over axes 2 to 3",
     ),
     "a linear resize": (
         lambda s: s.add("Resize", "x", "", np.array([1, 1, 2, 2], np.float32), mode="linear", name="n"),
