@@ -70,15 +70,16 @@ def fitted(steps: Reals, entries: IntegerArray) -> Knots | None:
     ends = int(entries.min()), int(entries.max())
     every, serves = _knots(steps), []
     for places in range(min(WIDEST_SEGMENT, bits) + 1):
-        knots = every[:, :: 1 << places]
-        index = np.arange(entries.shape[1])
-        low, offset = index >> places, index & ((1 << places) - 1)
-        sums = (knots[:, low] << places) + (knots[:, low + 1] - knots[:, low]) * offset
+        knots = every[:, :: 1 << places, None]
+        sums = (knots[:, :-1] << places) + np.diff(knots, axis=1) * np.arange(1 << places)
         made = np.clip(_rounded(sums, places), *ends)
-        far = np.abs(made - entries.astype(np.int64)).max(axis=0)
-        serves.append(far.reshape(-1, 1 << places).max(axis=1) <= 1)
-    choices = [_chosen(every, serves, width, ends) for width in range(1, min(WIDEST_SEGMENT, bits) + 1)]
-    best = min((one for one in choices if one is not None), key=lambda one: one.bytes, default=None)
+        far = np.abs(made - entries.reshape(made.shape).astype(np.int64)).max(axis=(0, 2))
+        serves.append(far <= 1)
+    if not serves[0].all():
+        return None
+    choices = {width: _widest(serves, width) for width in range(1, len(serves))}
+    width, places = min(choices.items(), key=lambda item: _bytes(len(every), *item))
+    best = _kept(every, width, places, ends)
     return best if best is not None and best.bytes < entries.nbytes else None
 
 
@@ -91,24 +92,34 @@ def _knots(steps: Reals) -> Integers:
     return knots
 
 
-def _chosen(every: Integers, serves: list[npt.NDArray[np.bool_]], width: int, ends: tuple[int, int]) -> Knots | None:
-    """With segments of 2^width inputs, each as few knots as serve it; None where all do not, or are past counting."""
-    count = (every.shape[1] - 1) >> width
-    if not serves[0].all():
-        return None
-    places = np.zeros(count, np.uint8)
+def _widest(serves: list[npt.NDArray[np.bool_]], width: int) -> npt.NDArray[np.uint8]:
+    """For each segment of 2^width inputs, the places of the fewest knots that serve all of it."""
+    places = np.zeros(len(serves[width]), np.uint8)
     for one in range(1, width + 1):
-        places[serves[one].reshape(count, -1).all(axis=1)] = one
-    sizes = np.int64(1) << (width - places.astype(np.int64))
-    starts = np.concatenate([[0], np.cumsum(sizes)])
+        places[serves[one].reshape(len(places), -1).all(axis=1)] = one
+    return places
+
+
+def _bytes(rows: int, width: int, places: npt.NDArray[np.uint8]) -> int:
+    """What so many segments and their knots take."""
+    return 3 * len(places) + 4 * rows * (int(_sizes(width, places).sum()) + 1)
+
+
+def _sizes(width: int, places: npt.NDArray[np.uint8]) -> Integers:
+    """Knots of each segment."""
+    return np.int64(1) << (width - places.astype(np.int64))
+
+
+def _kept(every: Integers, width: int, places: npt.NDArray[np.uint8], ends: tuple[int, int]) -> Knots | None:
+    """These knots of all; None where a start would not fit its 16 bits."""
+    sizes = _sizes(width, places)
+    starts = np.cumsum(sizes) - sizes
     if starts[-1] > np.iinfo(np.uint16).max:
         return None
-    at = [
-        (segment << width) + (np.arange(size) << place)
-        for segment, (size, place) in enumerate(zip(sizes.tolist(), places.tolist(), strict=True))
-    ]
-    kept = np.concatenate([*at, [count << width]])
-    return Knots(every[:, kept].astype(np.int32), starts[:-1].astype(np.uint16), places, width, *ends)
+    segment = np.repeat(np.arange(len(places)), sizes)
+    nth = np.arange(len(segment)) - starts[segment]
+    at = np.append((segment << width) + (nth << places[segment].astype(np.int64)), every.shape[1] - 1)
+    return Knots(every[:, at].astype(np.int32), starts.astype(np.uint16), places, width, *ends)
 
 
 def _rounded(sums: Integers, places: Integers | int) -> Integers:

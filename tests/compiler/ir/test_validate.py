@@ -21,6 +21,7 @@ from bitsmith.ir.integer import (
     Function,
     HostOperation,
     IntegerGraph,
+    InterpolatedTable,
     Linear,
     MatMul,
     MaxPool,
@@ -86,6 +87,12 @@ def max_pool(**changes: Any) -> MaxPool:
 
 def table(entries: Shape, dtype: str = "int8") -> Table:
     return Table("table", ("x",), "y", np.zeros(entries, dtype), Function("Relu"))
+
+
+def interpolated(**changes: Any) -> InterpolatedTable:
+    """Of int8: two segments of a knot every 128 inputs, or changed."""
+    rule = np.zeros((1, 3)), np.array([0, 1]), np.array([7, 7]), 7, -128, 127
+    return dataclasses.replace(InterpolatedTable("table", ("x",), "y", *rule, Function("Relu")), **changes)
 
 
 def multiplier(*shape: int) -> Requantize:
@@ -251,6 +258,27 @@ BROKEN: dict[str, tuple[IntegerGraph, str]] = {
     ),
     "a short table": (graph_of(table((1, 255)), (3,), (3,)), "has entries of shape [1, 255] for int8 of shape [3]"),
     "too few rows": (graph_of(table((2, 256)), (3,), (3,)), "has entries of shape [2, 256]"),
+    "a row too many": (graph_of(interpolated(knots=np.zeros((2, 3))), (3,), (3,)), "has knots of shape [2, 3] for [3]"),
+    "too few segments": (
+        graph_of(interpolated(starts=np.array([0]), places=np.array([7])), (3,), (3,)),
+        "has 1 segments of 2^7 inputs for int8",
+    ),
+    "knots wider apart than a segment": (
+        graph_of(interpolated(places=np.array([7, 8])), (3,), (3,)),
+        "has segments without a spacing of their knots, or one wider than the segment",
+    ),
+    "a segment that ends past its knots": (
+        graph_of(interpolated(places=np.array([7, 6])), (3,), (3,)),
+        "has segments that read beyond its knots",
+    ),
+    "knots that int32 cannot interpolate": (
+        graph_of(interpolated(knots=np.full((1, 3), 1 << 22)), (3,), (3,)),
+        "has knots beyond 2,097,152",
+    ),
+    "a clamp beyond the result": (
+        graph_of(interpolated(highest=128), (3,), (3,)),
+        "InterpolatedTable table: clamps to [-128, 128], beyond int8",
+    ),
     "entries of another type": (
         graph_of(table((1, 256), "int16"), (3,), (3,)),
         "Table table: its table is stored as int16, not int8",
