@@ -13,6 +13,7 @@ NORMALISE = ",".join(
         "canonicalize-slices",
         "canonicalize-pads",
         "canonicalize-resizes",
+        "recognize-layer-norm",
         "lower-reductions",
         "explicit-padding",
         "sink-softmax",

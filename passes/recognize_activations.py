@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,6 +28,7 @@ class RecognizeActivations(Pass):
     c * Clip(k * x + a, 0, h) with c * h = 1                     HardSigmoid, alpha = c * k, beta = c * a
     x * HardSigmoid(x), alpha = 1/6, beta = 1/2                  HardSwish (Howard et al. 2019, section 5.2)
     c * x * Clip(x + 3, 0, 6) with c = 1/6, in any order         HardSwish
+    c * x * (Erf(x / sqrt(2)) + 1) with c = 1/2, in any order    Gelu (Hendrycks and Gimpel 2016, arXiv:1606.08415)
     Neg(x)                                                       Mul by -1
 
     Numbers agree when they are within one part in a million, which is what float32 makes of 1/6.
@@ -37,7 +39,7 @@ class RecognizeActivations(Pass):
     def run(self, module: Module) -> Changes:
         changes = Changes()
         graph = module.graph
-        for recognize in (_clamp, _hard_sigmoid, _hard_swish):
+        for recognize in (_clamp, _hard_sigmoid, _hard_swish, _gelu):
             for node in graph.nodes():
                 if node.outputs and recognize(graph, node):
                     changes.change(node)
@@ -183,21 +185,55 @@ def _hard_sigmoid(graph: Graph, node: Node) -> bool:
 
 
 def _hard_swish(graph: Graph, node: Node) -> bool:
+    for value, factor, gate in _gated(node):
+        if any(ramp.value == value and ramp.times(factor).is_hard_swish_gate for ramp in _ramps(gate)):
+            return _become(node, "HardSwish", [value])
+    return False
+
+
+def _gelu(graph: Graph, node: Node) -> bool:
+    for value, factor, gate in _gated(node):
+        outer = _chain(gate)
+        erf = outer.value.producer
+        if erf is None or erf.op != "Erf" or outer.value.is_shared:
+            continue
+        halves = factor * outer.scale[0], factor * outer.shift[0]
+        inner = _chain(erf.operand(0))
+        is_plain = inner.value == value and not inner.shifts
+        if is_plain and _agree(*halves, 0.5) and _agree(float(inner.scale[0]), math.sqrt(0.5)):
+            return _become(node, "Gelu", [value])
+    return False
+
+
+def _agree(*numbers: float) -> bool:
+    return all(math.isclose(number, numbers[-1], rel_tol=_CLOSE) for number in numbers)
+
+
+def _chain(value: Value) -> Affine:
+    """A value as an affine, one for all elements, of what others see or what is none."""
+    found = Affine(value, np.ones(1), np.zeros(1), None)
+    while found.value.producer is not None and not found.value.is_shared:
+        one = _uniform(found.value.producer)
+        if one is None:
+            break
+        found = found.after(one)
+    return found
+
+
+def _gated(node: Node) -> Iterator[tuple[Value, float, Value]]:
+    """The ways to read a node as a number times a value times another, which nothing else reads."""
     outer = _scaling(node)
     factor, product = 1.0, node
     if outer is not None:
         if outer.value.producer is None or outer.value.is_shared:
-            return False
+            return
         factor, product = float(outer.scale[0]), outer.value.producer
     if product.op != "Mul" or len(product.inputs) != 2:
-        return False
+        return
     for one, other in (product.inputs, product.inputs[::-1]):
         if one is None or other is None or one.constant is not None or other.is_shared:
             continue
-        value, total = one, factor
+        yield one, factor, other
         inner = None if one.is_shared or one.producer is None else _scaling(one.producer)
-        for candidate, weight in ((value, total), *([(inner.value, total * float(inner.scale[0]))] if inner else [])):
-            for ramp in _ramps(other):
-                if ramp.value == candidate and ramp.times(weight).is_hard_swish_gate:
-                    return _become(node, "HardSwish", [candidate])
-    return False
+        if inner is not None:
+            yield inner.value, factor * float(inner.scale[0]), other

@@ -25,6 +25,11 @@ def gate(s: Sketch, x: str) -> str:
     return clip(s, s.add("Add", x, np.float32(3)), 0, 6)
 
 
+def half_share(s: Sketch, x: str, root: float = 2**0.5) -> str:
+    """Erf(x / sqrt 2) + 1."""
+    return str(s.add("Add", s.add("Erf", s.add("Div", x, np.float32(root))), np.float32(1)))
+
+
 WRITTEN_OUT: dict[str, tuple[str, Any]] = {
     "clip from 0": ("Relu", lambda s: clip(s, "x", 0, None)),
     "clip from 0 to infinity": ("Relu", lambda s: clip(s, "x", 0, np.inf)),
@@ -36,6 +41,18 @@ WRITTEN_OUT: dict[str, tuple[str, Any]] = {
     "relu6 by min": ("Clip", lambda s: s.add("Min", s.add("Relu", "x"), np.float32(6))),
     "relu6 by clip of relu": ("Clip", lambda s: clip(s, s.add("Relu", "x"), -1, 6)),
     "max and min": ("Clip", lambda s: s.add("Max", s.add("Min", "x", np.float32(0.5)), np.float32(-0.5))),
+    "gelu as torch": (
+        "Gelu",
+        lambda s: s.add("Mul", s.add("Mul", "x", half_share(s, "x")), np.float32(0.5)),
+    ),
+    "gelu halved first": (
+        "Gelu",
+        lambda s: s.add("Mul", s.add("Mul", "x", np.float32(0.5)), half_share(s, "x")),
+    ),
+    "gelu by its share": (
+        "Gelu",
+        lambda s: s.add("Mul", s.add("Mul", np.float32(0.5), half_share(s, "x")), "x"),
+    ),
     "clip of clip": ("Clip", lambda s: clip(s, clip(s, "x", -1, 2), 0.5, 9)),
     "clip of a clip that it misses": ("Clip", lambda s: clip(s, clip(s, "x", -1, 1), 2, 3)),
     "min": ("Clip", lambda s: s.add("Min", "x", np.float32(0.3))),
@@ -74,6 +91,11 @@ def test_written_out_activations_become_one_node(kind: str) -> None:
 
 
 LOOK_ALIKES: dict[str, Any] = {
+    "gelu of another width": lambda s: s.add("Mul", s.add("Mul", "x", half_share(s, "x", 2.0)), np.float32(0.5)),
+    "gelu not halved": lambda s: s.add("Mul", "x", half_share(s, "x")),
+    "gelu of the wrong value": lambda s: s.add(
+        "Mul", s.add("Mul", s.add("Sigmoid", "x"), half_share(s, "x")), np.float32(0.5)
+    ),
     "max of two values": lambda s: s.add("Max", "x", s.add("Neg", "x")),
     "max by channel": lambda s: s.add("Max", "x", np.zeros((3, 1), np.float32)),
     "max that grows the value": lambda s: s.add(
