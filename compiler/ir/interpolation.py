@@ -71,15 +71,15 @@ def fitted(steps: Reals, entries: IntegerArray) -> Knots | None:
     every, serves = _knots(steps), []
     for places in range(min(WIDEST_SEGMENT, bits) + 1):
         knots = every[:, :: 1 << places, None]
-        sums = (knots[:, :-1] << places) + np.diff(knots, axis=1) * np.arange(1 << places)
+        sums = (knots[:, :-1] << places) + (knots[:, 1:] - knots[:, :-1]) * np.arange(1 << places)
         made = np.clip(_rounded(sums, places), *ends)
         far = np.abs(made - entries.reshape(made.shape).astype(np.int64)).max(axis=(0, 2))
         serves.append(far <= 1)
     if not serves[0].all():
         return None
     choices = {width: _widest(serves, width) for width in range(1, len(serves))}
-    width, places = min(choices.items(), key=lambda item: _bytes(len(every), *item))
-    best = _kept(every, width, places, ends)
+    width, widest = min(choices.items(), key=lambda item: _bytes(len(every), *item))
+    best = _kept(every, width, widest, ends)
     return best if best is not None and best.bytes < entries.nbytes else None
 
 
