@@ -1,7 +1,7 @@
 """What widths cost, by exact arithmetic over the float graph in normal form: the integer graph will have these figures.
 
 - flash: what `figures` counts of an integer graph's constants, and the target's code. A layer has its weights, packed,
-  the tables that its grid is looked up in, 4 bytes a bias, and 4 bytes a multiplier.
+  the tables that its grid is looked up in, 4 bytes a bias, and 4 bytes a multiplier. Interpolated tables are estimated.
 - ram: one row per step of the schedule (allocation/memory.py).
 - bops: multiply-accumulates x weight bits x activation bits (Baskin et al. 2018, UNIQ, arXiv:1804.10969, section 4,
   without the bits of the sums).
@@ -24,6 +24,7 @@ from bitsmith.ir.elementwise import TABULATED
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.fusion import caps_of, channel_caps, materialised
 from bitsmith.ir.graph import Graph, Node, Value
+from bitsmith.ir.interpolation import ALL_ENTRIES_BITS
 from bitsmith.ir.linear import linear_nodes, output_axis, weight_value
 from bitsmith.ir.pooling import window_of
 from bitsmith.ir.sharing import constant_operands
@@ -120,7 +121,7 @@ class _Costs:
                 fixed += 3 * INT32 * node.operand(0).sample_shape[-1]
             elif node.op in TABULATED:
                 read, made = self._of[node.operand(0).name], self._of[step.output.name]
-                sums.pair(read, made, partial(_table_bytes, _table_rows(node)))
+                sums.pair(read, made, partial(table_bytes, _table_rows(node)))
         for value in self._constants:
             array = value.constant
             size = 0 if array is None else array.size
@@ -215,9 +216,15 @@ def _part(part: float, bits: int) -> float:
     return part * bits
 
 
-def _table_bytes(rows: int, read: int, made: int) -> int:
-    """An entry for each integer of the input's type."""
-    return rows * _held_bytes(1 << read, made)
+def table_bytes(rows: int, read: int, made: int) -> int:
+    """An entry for each integer of the input's type; of more than 8 bits, an estimate of the knots that are kept.
+
+    Knots depend on the function and on the scales, which are not known yet. A line over h inputs is off by h^2 times
+    the curvature, so that two more bits ask for twice as many knots; 4 KiB at 16 bits are enough for most
+    functions over most ranges, though not for Ceil, Floor and Round.
+    """
+    entries = rows * _held_bytes(1 << read, made)
+    return entries if read <= ALL_ENTRIES_BITS else min(entries, rows * (16 << read // 2))
 
 
 def _exponential_bytes(read: int) -> int:

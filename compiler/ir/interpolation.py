@@ -18,6 +18,9 @@ from bitsmith.ir.integer import KNOT_FRACTION, KNOT_MAGNITUDE, WIDEST_SEGMENT, I
 Integers = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 
+ALL_ENTRIES_BITS = 8
+"""Inputs of so many bits are looked up whole: 256 entries cost less than anything between them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Knots:

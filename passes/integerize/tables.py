@@ -9,11 +9,8 @@ from bitsmith.ir.elementwise import Reals, apply
 from bitsmith.ir.fusion import channel_caps
 from bitsmith.ir.graph import Node
 from bitsmith.ir.integer import Function, InterpolatedTable, Table
-from bitsmith.ir.interpolation import fitted
+from bitsmith.ir.interpolation import ALL_ENTRIES_BITS, fitted
 from bitsmith.passes.integerize.build import Build
-
-ALL_ENTRIES_BITS = 8
-"""Inputs of so many bits are looked up whole: 256 entries cost less than anything between them."""
 
 
 def lower_table(build: Build, node: Node) -> None:

@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bitsmith.allocation.build import problem_of
-from bitsmith.allocation.costs import Layout
+from bitsmith.allocation.costs import Layout, table_bytes
 from bitsmith.allocation.measured import costs_of_integers
 from bitsmith.allocation.problem import Problem
+from bitsmith.figures import other_bytes
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.fusion import caps_of
 from bitsmith.ir.graph import Graph
+from bitsmith.ir.integer import IntegerGraph, InterpolatedTable, Table
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.pipelines import NORMALISE
@@ -38,11 +40,32 @@ def normalised(model: Path | onnx.ModelProto) -> Graph:
     return graph
 
 
+def estimated(graph: IntegerGraph) -> int:
+    """Bytes by which estimates of tables exceed what they are: of those with inputs of more than 8 bits, and none else.
+
+    Of Table and InterpolatedTable alike: which of them it will be is not known before scales are.
+    """
+    more = 0
+    for operation in graph:
+        if isinstance(operation, Table | InterpolatedTable):
+            rows = len(operation.entries if isinstance(operation, Table) else operation.knots)
+            (x,), y = graph.operands(operation), graph.result(operation)
+            excess = table_bytes(rows, x.format.bits, y.format.bits) - other_bytes(operation)
+            assert excess == 0 or (excess > 0 and x.format.bits > 8)
+            more += excess
+    return more
+
+
 def assert_equal_costs(
     graph: Graph, problem: Problem, target: Target, bits: dict[str, int], weights: str = ""
 ) -> dict[str, float]:
-    """Predicted costs with these widths are those of the integer graph; to the byte, though floats may add up apart."""
-    measured = costs_of_integers(integers(graph, target, problem.allocation(bits), weights), target)
+    """Predicted costs with these widths are those of the integer graph; to the byte, though floats may add up apart.
+
+    Of tables of wide inputs flash has what is estimated, which is no less than what they take.
+    """
+    made = integers(graph, target, problem.allocation(bits), weights)
+    measured = costs_of_integers(made, target)
+    measured["flash"] += estimated(made)
     predicted = problem.costs_at(bits)
     assert {name: predicted[name] for name in measured} == pytest.approx(measured, rel=1e-13)
     return measured
@@ -62,7 +85,9 @@ def test_every_op_costs_what_was_predicted(name: str, data: st.DataObject) -> No
     if not caps:
         assert_equal_costs(graph, problem, TARGET, bits)
         return
-    measured = costs_of_integers(integers(graph, TARGET, problem.allocation(bits)), TARGET)
+    made = integers(graph, TARGET, problem.allocation(bits))
+    measured = costs_of_integers(made, TARGET)
+    measured["flash"] += estimated(made)
     assert problem.costs["flash"].at(bits) - measured["flash"] in (0, sum(caps))
     assert problem.costs["ram"].at(bits) == measured["ram"]
 
