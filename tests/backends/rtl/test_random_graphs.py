@@ -20,7 +20,9 @@ def test_graphs_of_any_operations(graph: IntegerGraph) -> None:
     equal_or_refused(graph)
 
 
-@pytest.mark.parametrize("kind", ["Add", "Mul", "Concat", "Transpose", "Slice", "Resize", "Pad", "Reshape", "Table"])
+@pytest.mark.parametrize(
+    "kind", ["Add", "Mul", "Concat", "Transpose", "Slice", "Resize", "Pad", "Reshape", "Table", "InterpolatedTable"]
+)
 def test_one_operation(kind: str) -> None:
     @settings(max_examples=6, suppress_health_check=SLOW, deadline=None)
     @given(graph=integer_graphs([kind], bits=BITS, most=2))
