@@ -52,7 +52,7 @@ from bitsmith.ir.integer import (
     Transpose,
     Value,
 )
-from bitsmith.ir.layer_norm import fraction_bits, gains
+from bitsmith.ir.layer_norm import finer_bits, fraction_bits, gains
 from bitsmith.ir.shapes import output_shape
 from bitsmith.ir.softmax import exponentials, levels, thresholds
 from bitsmith.ir.validate import validate
@@ -405,9 +405,13 @@ def layer_norm(build: Builder, x: str) -> None:
     gain = build.random.normal(size=count) * span * build.choose((0.0, 0.01, 0.2, 0.2, 5.0))
     offset = build.random.normal(size=count) * span * build.choose((0.0, 0.1, 100.0))
     held = gains(gain, offset, fraction)
+    span = max(build.magnitude(x), (1 << build.values[x].format.type.bits) - 1)
+    finer = build.choose((0, finer_bits(count, span, 1.0)))
     epsilon = build.choose((1, 1, 1000, (count * build.magnitude(x)) ** 2 + 1))
     rule = Requantize(np.array([1]), held.shift, format.zero_point, format.type.lowest, format.type.highest)
-    build.add("LayerNorm", lambda *n: LayerNorm(*n, held.gain, held.offset, epsilon, fraction, rule), [x], format)
+    build.add(
+        "LayerNorm", lambda *n: LayerNorm(*n, held.gain, held.offset, epsilon, finer, fraction, rule), [x], format
+    )
 
 
 def window(

@@ -194,7 +194,7 @@ def lower_layer_norm(writer: Writer, operation: LayerNorm) -> None:
         ],
         operation.name,
         axis=len(x.shape),
-        epsilon=operation.epsilon * (x.format.scale[0] / x.shape[-1]) ** 2,
+        epsilon=operation.epsilon * (x.format.scale[0] / (x.shape[-1] << operation.finer)) ** 2,
     )
     writer.quantize(operation.output, made, operation.requantize)
 

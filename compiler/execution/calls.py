@@ -130,6 +130,7 @@ def _layer_norm(operation: LayerNorm, graph: IntegerGraph) -> Call:
         "x_zero_point": x.format.zero_point,
         "count": x.shape[-1],
         "epsilon": operation.epsilon,
+        "finer": 1 << operation.finer,
         "places": 45 - operation.fraction,
     }
     return _requantizing(operation, graph, "LayerNorm", attributes, "gain", "offset")

@@ -340,7 +340,9 @@ def _reciprocal_root() -> str:
 
 def _layer_norm() -> str:
     return f"""
-        centred = bitsmith.Centred <zero_point: int = @x_zero_point> (x)
+        coarse = bitsmith.Centred <zero_point: int = @x_zero_point> (x)
+        finer = Constant <value_int: int = @finer> ()
+        centred = Mul (coarse, finer)
         last = Constant <value_ints = [-1]> ()
         count = Constant <value_int: int = @count> ()
         epsilon = Constant <value_int: int = @epsilon> ()
@@ -460,7 +462,7 @@ FUNCTIONS = {
     ),
     "LayerNorm": Text(
         "x, gain, offset, multiplier",
-        "requantize((n x - sum x) / sqrt(n sum x^2 - (sum x)^2 + epsilon) * gain + offset), x less its zero point",
+        "requantize((n x - sum x) / sqrt(n sum x^2 - (sum x)^2 + epsilon) * gain + offset), x = finer (x - zero point)",
         _layer_norm(),
     ),
     "MaxPool": Text("x", "the largest element of each window", f"y = {MAX_POOL} (x)"),

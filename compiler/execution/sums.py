@@ -118,7 +118,8 @@ def _softmax(operation: Softmax, operands: Sequence[Array]) -> Array:
 def _layer_norm(operation: LayerNorm, operands: Sequence[Array]) -> Array:
     x = operands[0].astype(np.int64)
     count, sums = x.shape[-1], x.sum(axis=-1, keepdims=True)
-    square = count * np.square(x).sum(axis=-1, keepdims=True) - np.square(sums) + operation.epsilon
+    square = count * np.square(x).sum(axis=-1, keepdims=True) - np.square(sums)
+    square = (square << 2 * operation.finer) + operation.epsilon
     places = np.zeros_like(square)
     for step in (16, 8, 4, 2, 1):
         is_large = square >= 1 << (29 + 2 * step)
@@ -128,7 +129,7 @@ def _layer_norm(operation: LayerNorm, operands: Sequence[Array]) -> Array:
         is_small = square < 1 << (31 - 2 * step)
         places += step * is_small
         square <<= 2 * step * is_small
-    distances = count * x - sums
+    distances = (count * x - sums) << operation.finer
     normal = (distances * reciprocal_root(square)) >> (45 - operation.fraction - places)
     accumulator: Array = normal * operation.gain + operation.offset
     return accumulator

@@ -148,9 +148,9 @@ def _sums(operation: Conv | Linear) -> tuple[npt.NDArray[np.int64], npt.NDArray[
 
 
 def _squares(operation: LayerNorm, centred: Interval, count: int) -> int:
-    """What n * sum x^2 + epsilon can reach, and with it |n * x - sum x| < 2^31 wherever it is below 2^62."""
+    """What n * sum x^2 and its epsilon can reach; and with it |d| < 2^31 wherever it is below 2^62."""
     span = max(centred.highest - centred.lowest, centred.magnitude)
-    return (count * span) ** 2 + operation.epsilon
+    return (count * span << operation.finer) ** 2 + operation.epsilon
 
 
 def _gained(operation: LayerNorm, count: int) -> int:

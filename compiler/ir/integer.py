@@ -226,8 +226,8 @@ class Softmax(Operation):
 class LayerNorm(Operation):
     """`(x_j - mean x) / sqrt(var x + epsilon) * gain_j + offset_j` over the last axis, without float and division.
 
-        d_j = n * x_j - sum x                   n times what x_j is off the mean, exactly
-        V = n * sum x^2 - (sum x)^2 + epsilon   n^2 times the variance, exactly
+        d_j = (n * x_j - sum x) * 2^finer                     n times what x_j is off the mean, exactly
+        V = (n * sum x^2 - (sum x)^2) * 4^finer + epsilon     n^2 times the variance, exactly
         k such that 2^29 <= T < 2^31, T = V * 4^k rounded down
         normal_j = (d_j * reciprocal_root(T)) >> (45 - fraction - k)
         acc_j = normal_j * gain_j + offset_j, in 64 bits, rounded once by requantize, whose multiplier is 1
@@ -235,8 +235,9 @@ class LayerNorm(Operation):
     with x less its zero point. `reciprocal_root` (ir/layer_norm.py) is 2^45 / sqrt(T).
 
     gain, offset: int64 (n,), of both signs: with gamma and beta in steps of the result, gamma_j * 2^(shift - fraction)
-    and beta_j * 2^shift. epsilon: 1 or more; that of the reals is epsilon * (scale of x / n)^2. fraction: bits behind
-    the point of `normal`, which reaches sqrt(n) and fits in 31 bits.
+    and beta_j * 2^shift. epsilon: 1 or more; that of the reals is epsilon * (scale of x / (n * 2^finer))^2, and finer
+    is there so that it need not be rounded much. fraction: bits behind the point of `normal`, which reaches sqrt(n)
+    and fits in 31 bits.
 
     Before requantize rounds it to a grid, the result is off that of the real function of the same x and epsilon, in
     steps of the result and with N = |x_j - mean| / sqrt(var + epsilon) <= sqrt(n - 1), by at most
@@ -244,13 +245,14 @@ class LayerNorm(Operation):
         |gamma_j| * (2^-fraction + N * 2^-28) + (N + 1) * 2^(fraction - shift - 1) + 2^-(shift + 1):
 
     of rows of 64 with 8 bits less than 2^-18 of the widest result. Rounding the model's epsilon to an integer moves V
-    by 1 at most, and N by a part of 1 / (2 * V), V >= n wherever x is not constant. (Of I-BERT, Kim et al. 2021,
-    arXiv:2101.01321, section 3.6, it has the integer moments; Newton's steps need no division here.)
+    by 1 at most, and N by a part of 1 / (2 * V), V >= (n - 1) * 4^finer wherever x is not constant. (Of I-BERT, Kim et
+    al. 2021, arXiv:2101.01321, section 3.6, it has the integer moments; Newton's steps need no division here.)
     """
 
     gain: npt.NDArray[np.int64]
     offset: npt.NDArray[np.int64]
     epsilon: int
+    finer: int
     fraction: int
     requantize: Requantize
 

@@ -20,6 +20,9 @@ INTERCEPT, SLOPE = 1_619_600_000, 925_500_000
 MOST_FRACTION = 30
 """Bits behind the point of what is normalised, for a row of one."""
 
+FINEST = 8
+"""Bits by which rows are made finer, at most: then an epsilon is rounded by less than 2^-17 of any variance but 0."""
+
 LARGEST_SHIFT = 62
 ROOM = 60
 """Bits of a sum of products; the half that rounds them has one more."""
@@ -52,6 +55,16 @@ def reciprocal_root(square: Integers) -> Integers:
 def fraction_bits(count: int) -> int:
     """Bits behind the point of what is normalised over `count`, which reaches sqrt(count) and stays in 31 bits."""
     return MOST_FRACTION - ((count - 1).bit_length() + 1) // 2
+
+
+def finer_bits(count: int, span: int, epsilon: float) -> int:
+    """Bits by which rows of `count` integers of this span can be made finer, so that their squares fit 62 bits.
+
+    epsilon: of the variance, in squared steps of the integers.
+    """
+    room = 30 - (count * span).bit_length()
+    added = 30 - math.frexp(count * math.sqrt(epsilon))[1]
+    return max(0, min(FINEST, room, added))
 
 
 def reach(count: int, fraction: int) -> int:

@@ -43,7 +43,7 @@ from bitsmith.ir.integer import (
     Transpose,
     Value,
 )
-from bitsmith.ir.layer_norm import MOST_FRACTION, reach
+from bitsmith.ir.layer_norm import FINEST, MOST_FRACTION, reach
 from bitsmith.ir.shapes import output_shape
 
 Problems = Iterator[str]
@@ -203,6 +203,8 @@ def _layer_norm(operation: LayerNorm, x: Value, result: Value) -> Problems:
         yield f"has {operation.fraction} bits behind the point, for rows of {x.shape[-1]}"
     if np.abs(operation.gain).max(initial=0) > INT32_MAGNITUDE:
         yield "has gains that 32 bits do not hold"
+    if not 0 <= operation.finer <= FINEST:
+        yield f"is finer by {operation.finer} bits"
     if operation.epsilon < 1:
         yield "may divide by 0: its epsilon is below 1"
     if (operation.requantize.multiplier != 1).any():

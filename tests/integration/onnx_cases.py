@@ -167,6 +167,19 @@ def softmax(draw: Draw) -> Case:
     return followed(case, "Transpose", perm=[0, *range(len(shape), 0, -1)])
 
 
+@st.composite
+def layer_norm(draw: Draw) -> Case:
+    """A LayerNormalization over the last axis, its offset there or not."""
+    shape = tuple(draw(st.lists(st.integers(2, 9), min_size=1, max_size=3)))
+    constants = {"gain": reals(draw, shape[-1:])}
+    if draw(st.booleans()):
+        constants["offset"] = reals(draw, shape[-1:])
+    epsilon = draw(st.sampled_from([1e-5, 1e-3, 0.5]))
+    return single(
+        "LayerNormalization", {"x": shape}, constants, axis=draw(st.sampled_from([-1, len(shape)])), epsilon=epsilon
+    )
+
+
 def followed(case: Case, op: str, constants: dict[str, np.ndarray[Any, Any]] | None = None, **attributes: Any) -> Case:
     """The model with one more node behind its output."""
     model, held = onnx.ModelProto(), constants or {}
@@ -411,6 +424,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "conv": conv(),
     "function": function(),
     "gemm": gemm(),
+    "layer normalisation": layer_norm(),
     "matmul": matmul(),
     "max pool": max_pool(),
     "mean over space": space_mean(),

@@ -31,6 +31,7 @@ class PortableLayerNorm(KernelFamily):
                 "axes": merged([Axis(extent, {"x": strides[i]}) for i, extent in enumerate(shape[:-1])]),
                 "row": Axis(shape[-1], {"x": strides[-1]}),
                 "squares": 32 if shape[-1] * farthest**2 <= INT32_MAGNITUDE else 64,
+                "finer": operation.finer,
                 "epsilon": operation.epsilon,
                 "places": 45 - operation.fraction,
                 "zero_point": zero_point,

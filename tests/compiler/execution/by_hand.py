@@ -174,7 +174,7 @@ def _softmax(op: Softmax, operands: list[Operand], index: Index, shape: Shape) -
 @element.register
 def _layer_norm(op: LayerNorm, operands: list[Operand], index: Index, shape: Shape) -> int:
     (x,) = operands
-    row = [x.centred(*index[:-1], j) for j in range(shape[-1])]
+    row = [x.centred(*index[:-1], j) * 2**op.finer for j in range(shape[-1])]
     square = len(row) * sum(one * one for one in row) - sum(row) ** 2 + op.epsilon
     places = 0
     while square * 4**places < 1 << 29:

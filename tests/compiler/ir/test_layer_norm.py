@@ -15,7 +15,7 @@ from bitsmith.execution.sums import accumulate
 from bitsmith.ir.bounds import bounds
 from bitsmith.ir.formats import Format, IntegerType
 from bitsmith.ir.integer import IntegerGraph, LayerNorm, Requantize, Value
-from bitsmith.ir.layer_norm import RECIPROCAL_ROOT_ERROR, fraction_bits, gains, reach, reciprocal_root
+from bitsmith.ir.layer_norm import RECIPROCAL_ROOT_ERROR, finer_bits, fraction_bits, gains, reach, reciprocal_root
 from bitsmith.ir.validate import validate
 
 
@@ -28,12 +28,12 @@ def test_the_reciprocal_root_is_off_by_two_steps_at_most(squares: list[int]) -> 
         assert abs((int(found) << 20) - exact) <= (RECIPROCAL_ROOT_ERROR << 20) - 1
 
 
-def layer(x: Value, gain: np.ndarray, offset: np.ndarray, epsilon: int) -> IntegerGraph:  # type: ignore[type-arg]
+def layer(x: Value, gain: np.ndarray, offset: np.ndarray, epsilon: int, finer: int = 0) -> IntegerGraph:  # type: ignore[type-arg]
     """A graph of one LayerNorm, whose result is of 8 bits in steps of 1."""
     fraction = fraction_bits(x.shape[-1])
     held = gains(gain, offset, fraction)
     rule = Requantize(np.array([1]), held.shift, 0, -128, 127)
-    norm = LayerNorm("norm", ("x",), "y", held.gain, held.offset, epsilon, fraction, rule)
+    norm = LayerNorm("norm", ("x",), "y", held.gain, held.offset, epsilon, finer, fraction, rule)
     y = Value("y", x.shape, Format(IntegerType(8), (1.0,)))
     return IntegerGraph("one", {"x": x, "y": y}, ("x",), ("y",), (norm,))
 
@@ -61,7 +61,8 @@ def test_the_result_is_within_the_bound_that_its_formula_states(
     zero = int(random.integers(kind.lowest, kind.highest, endpoint=True))
     gain, offset = size * random.normal(size=count), far * random.normal(size=count)
     epsilon = int(random.choice([1, 7, count**2, count**2 << bits]))
-    graph = layer(Value("x", (count,), Format(kind, (0.1,), zero)), gain, offset, epsilon)
+    finer = int(random.choice([0, finer_bits(count, 1 << bits, epsilon / count**2)]))
+    graph = layer(Value("x", (count,), Format(kind, (0.1,), zero)), gain, offset, epsilon << 2 * finer, finer)
     validate(graph)
     magnitude = bounds(graph).accumulators["norm"]
     centre = random.integers(kind.lowest, kind.highest, (8, 1), endpoint=True)

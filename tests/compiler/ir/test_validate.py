@@ -22,6 +22,7 @@ from bitsmith.ir.integer import (
     HostOperation,
     IntegerGraph,
     InterpolatedTable,
+    LayerNorm,
     Linear,
     MatMul,
     MaxPool,
@@ -104,6 +105,13 @@ def product(**changes: Any) -> MatMul:
     return dataclasses.replace(MatMul("product", ("a", "b"), "y", RULE), **changes)
 
 
+def layer_norm(**changes: Any) -> LayerNorm:
+    """A layer normalisation of rows of 5."""
+    rule = Requantize(np.array([1]), 40, 0, -128, 127)
+    whole = LayerNorm("norm", ("x",), "y", np.full(5, 1 << 20), np.zeros(5), 25, 3, 28, rule)
+    return dataclasses.replace(whole, **changes)
+
+
 def softmax(**changes: Any) -> Softmax:
     """From (3, 5) to (3, 5)."""
     whole = Softmax("softmax", ("x",), "y", *exponentials(1.0, 8, 5), RULE)
@@ -120,6 +128,7 @@ GRAPHS: dict[str, IntegerGraph] = {
     "table": graph_of(table((3, 256)), (3, 2), (3, 2)),
     "product": graph_of(product(), (2, 4), (2, 3), (3, 4)),
     "softmax": graph_of(softmax(), (3, 5), (3, 5)),
+    "layer normalisation": graph_of(layer_norm(), (3, 5), (3, 5)),
     "add": graph_of(Add("add", ("a", "b"), "y", (1, -1), RULE), (3, 2), (3, 1), (1, 2)),
 }
 
@@ -151,6 +160,35 @@ BROKEN: dict[str, tuple[IntegerGraph, str]] = {
     "tables that hold nothing": (
         graph_of(softmax(coarse=np.zeros(256)), (3, 5), (3, 5)),
         "Softmax softmax: gives the largest element nothing",
+    ),
+    "a gain too many": (
+        graph_of(layer_norm(gain=np.ones(6)), (3, 5), (3, 5)),
+        "LayerNorm norm: has gains of shape [6] for rows of 5",
+    ),
+    "a normalisation of nothing": (graph_of(layer_norm(), (), ()), "LayerNorm norm: has no axis to normalise over"),
+    "bits that rows of 5 do not leave": (
+        graph_of(layer_norm(fraction=30), (3, 5), (3, 5)),
+        "LayerNorm norm: has 30 bits behind the point, for rows of 5",
+    ),
+    "a gain of 33 bits": (
+        graph_of(layer_norm(gain=np.full(5, 1 << 32)), (3, 5), (3, 5)),
+        "LayerNorm norm: has gains that 32 bits do not hold",
+    ),
+    "a normalisation that is too fine": (
+        graph_of(layer_norm(finer=9), (3, 5), (3, 5)),
+        "LayerNorm norm: is finer by 9 bits",
+    ),
+    "an epsilon of 0": (
+        graph_of(layer_norm(epsilon=0), (3, 5), (3, 5)),
+        "LayerNorm norm: may divide by 0: its epsilon is below 1",
+    ),
+    "a normalisation that is scaled": (
+        graph_of(layer_norm(requantize=Requantize(np.array([3]), 40, 0, -128, 127)), (3, 5), (3, 5)),
+        "LayerNorm norm: requantizes by a multiplier other than 1",
+    ),
+    "a normalisation of several multipliers": (
+        graph_of(layer_norm(requantize=Requantize(np.ones(5), 40, 0, -128, 127)), (3, 5), (3, 5)),
+        "LayerNorm norm: has several multipliers, or caps",
     ),
     "a kernel of another rank": (
         graph_of(conv(), (2, 6), (4, 6)),
