@@ -21,7 +21,7 @@ from bitsmith.execution.batches import Batch
 from bitsmith.execution.interpreter import run
 from bitsmith.execution.sums import accumulate
 from bitsmith.ir.formats import Format
-from bitsmith.ir.integer import Add, Conv, IntegerGraph, Linear, MatMul, Operation, Softmax, Table
+from bitsmith.ir.integer import Add, Conv, IntegerGraph, LayerNorm, Linear, MatMul, Operation, Softmax, Table
 
 Reals = npt.NDArray[np.float64]
 
@@ -91,10 +91,21 @@ def before_rounding(graph: IntegerGraph, operation: Operation, operands: list[An
     elif isinstance(operation, MatMul):
         # Of 16 bits, they are summed in float32.
         terms, units = accumulate(operation, [np.abs(one) for one in centred]), np.abs(accumulator)
+    elif isinstance(operation, LayerNorm):
+        terms, units = normal_terms(operation, centred[0], accumulator), np.abs(accumulator)
     else:
         terms = units = np.abs(accumulator)
     size = terms * ratio + abs(requantize.zero_point) + 1
     return accumulator * ratio, size * FLOAT32 + units * 2.0**-requantize.shift
+
+
+def normal_terms(operation: LayerNorm, x: Reals, accumulator: Reals) -> Reals:
+    """What float32 loses digits of: gained and offset, and x, whose mean is taken off it before it is widened."""
+    count = x.shape[-1] << operation.finer
+    deviation = np.sqrt(np.var(x, axis=-1, keepdims=True) + operation.epsilon / count**2)
+    gain = np.abs(operation.gain) * 2.0**operation.fraction
+    offset: Reals = np.abs(operation.offset).astype(np.float64)
+    return np.abs(accumulator - operation.offset) + offset + gain * np.abs(x).max(axis=-1, keepdims=True) / deviation
 
 
 def shares(operation: Softmax, x: Reals, result: Format) -> tuple[Reals, Reals]:
