@@ -53,7 +53,9 @@ def assert_agrees(graph: IntegerGraph, inputs: Batch) -> int:
             ties += int((differences != 0).sum())
             real, margin = before_rounding(graph, operation, [values[name] for name in operation.inputs])
             from_tie = np.abs(real - np.floor(real) - 0.5)
-            assert differences.max() == 1, f"{operation.kind} differs by {differences.max()}"
+            # Of 16 bits, what float32 loses of two large terms may be more than a step of their small difference.
+            farthest = np.maximum(np.ceil(margin), 1)
+            assert (differences <= farthest).all(), f"{operation.kind} differs by {differences.max()}"
             strays = differences != 0
             assert (from_tie <= margin)[strays].all(), (
                 f"{operation.kind} differs at {real[strays][:4]}, off a tie by more than {margin[strays][:4]}"
