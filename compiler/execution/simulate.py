@@ -103,9 +103,11 @@ def _round_to_powers(graph: Graph, value: Value, chosen: Format, logarithm: floa
     """As `_round`, to base^-q: exp(-l * q) with q = round(-log(x) / l), and 0 where q is the last."""
     last = chosen.type.highest
 
+    def held(one: Value | float) -> Value:
+        return graph.add_constant("part", np.array(one, np.float32)) if isinstance(one, float) else one
+
     def node(op: str, *operands: Value | float, kind: npt.DTypeLike = np.float32) -> Value:
-        held = [graph.add_constant("part", np.array(one, np.float32)) if isinstance(one, float) else one for one in operands]
-        return graph.add_node(op, held, "powers", value.shape, kind).output
+        return graph.add_node(op, [held(one) for one in operands], "powers", value.shape, kind).output
 
     positive = node("Max", value, float(np.finfo(np.float32).tiny))
     steps = node("Round", node("Mul", node("Log", positive), -1 / logarithm))

@@ -292,8 +292,15 @@ def _few(batches: Iterable[FloatArray], value: Value) -> Iterator[FloatArray]:
 
 
 def _stride(samples: int, value: Value) -> int:
-    """Of how many positions one is looked at where a range is chosen; odd, so that rows do not line up."""
-    return (samples * math.prod(value.sample_shape) // TRIAL_ELEMENTS) | 1
+    """Of how many positions one is looked at where a range is chosen.
+
+    Without a divisor in common with any side of the space: else it would look at some of the columns alone, the first
+    of which, beside the padding, is like no other.
+    """
+    stride = max(1, samples * math.prod(value.sample_shape) // TRIAL_ELEMENTS)
+    while any(math.gcd(stride, size) > 1 for size in value.sample_shape[1:]):
+        stride += 1
+    return stride
 
 
 def _thinned(batch: FloatArray, stride: int) -> FloatArray:

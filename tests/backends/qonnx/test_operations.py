@@ -33,9 +33,9 @@ def test_refused_by_name_or_exact(name: str, data: st.DataObject) -> None:
     try:
         assert_equal(graph)
     except UnsupportedError as refusal:
-        # What depends on numbers that only the integer graph has: whether a short multiplier divides every sum rightly.
-        assert refusal.where.startswith("AveragePool ")
-        assert "no multiplier that float32 holds" in refusal.what
+        # Only the integer graph has the numbers that say whether a short multiplier divides every sum rightly.
+        if not (refusal.where.startswith("AveragePool ") and "no multiplier that float32 holds" in refusal.what):
+            raise
 
 
 @pytest.mark.parametrize("name", ["conv", "gemm"])
