@@ -19,7 +19,7 @@ from bitsmith.backends.c.buffer import whole_words
 from bitsmith.backends.c.memory import shared
 from bitsmith.backends.c.stage import Stage
 
-SETS = 20_000
+SETS = 4_096
 """Sets of steps that are looked at before a beam takes over."""
 
 BEAM = 64
