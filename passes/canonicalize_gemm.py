@@ -85,8 +85,7 @@ def canonicalize(node: Node) -> str | None:
 def _from_matmul(node: Node) -> str | None:
     """Turn a MatMul of a rank-2 value by a matrix into a Gemm; one of higher rank stays a MatMul."""
     value, weight = node.operand(0), node.operand(1)
-    matrix = weight.constant
-    assert matrix is not None
+    matrix = weight.array
     if value.constant is not None:
         return f"its left operand {value.name} is constant"
     if matrix.ndim != 2:

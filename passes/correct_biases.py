@@ -65,8 +65,7 @@ def _refusal(node: Node, module: Module) -> str | None:
 
 def _correction(node: Node, module: Module) -> Vector:
     """(W_q - W) E[x], float64 (output channels,)."""
-    weight = weight_value(node).constant
-    assert weight is not None
+    weight = weight_value(node).array
     assert output_axis(node) == 0
     chosen = module.plan[weight_value(node).name]
     error = chosen.dequantize(chosen.quantize(weight)).astype(np.float64) - weight.astype(np.float64)

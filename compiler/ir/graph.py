@@ -83,6 +83,14 @@ class Value:
         self._tensor.values = np.ascontiguousarray(array).reshape(array.shape)
 
     @property
+    def array(self) -> npt.NDArray[Any]:
+        """The array of what must be a constant here, which guards before saw to; InternalError if it is none."""
+        array = self.constant
+        if array is None:
+            raise InternalError("is not constant", where=self.name)
+        return array
+
+    @property
     def producer(self) -> Node | None:
         return Node(self._graph, self._tensor.inputs[0]) if self._tensor.inputs else None
 
@@ -165,6 +173,10 @@ class Node:
         """The array of operand `index` if it is there and constant, else None."""
         value = self.input(index)
         return None if value is None else value.constant
+
+    def array(self, index: int) -> npt.NDArray[Any]:
+        """The array of operand `index`, which must be there and constant; InternalError if not."""
+        return self.operand(index).array
 
     def set_input(self, index: int, value: Value | None) -> None:
         while len(self._node.inputs) <= index:

@@ -78,7 +78,6 @@ def _is_depthwise(reader: Node, node: Node) -> bool:
 
 def _scale(node: Node, index: int, factors: Reals) -> None:
     """Multiply the weights or the bias of each output by a factor of its own."""
-    array = node.constant(index)
-    assert array is not None
+    array = node.array(index)
     along = factors.reshape(-1, *[1] * (array.ndim - 1))
     node.operand(index).constant = (array.astype(np.float64) * along).astype(np.float32)

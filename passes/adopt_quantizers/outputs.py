@@ -50,8 +50,7 @@ def _reach(node: Node, formats: Mapping[Value, Format]) -> float | None:
     """The largest magnitude that an op can make of operands on their grids; None where there is no telling."""
     operands = [one for one in node.inputs if one is not None]
     if node.op in LINEAR and operands[0] in formats:
-        weight, bias = weight_value(node).constant, bias_value(node)
-        assert weight is not None
+        weight, bias = weight_value(node).array, bias_value(node)
         rows = np.abs(np.moveaxis(weight.astype(np.float64), output_axis(node), 0)).reshape(
             weight.shape[output_axis(node)], -1
         )

@@ -91,8 +91,7 @@ def _norm_behind(node: Node) -> Node | None:
 
 
 def _solve(linear: Node, mean: Vector, variance: Vector) -> tuple[Vector, float, float, float] | None:
-    weight = linear.constant(1)
-    assert weight is not None
+    weight = linear.array(1)
     if linear.op == "Gemm" and not linear.attribute("transB", 0):
         weight = weight.T
     if linear.op == "Conv" and linear.attribute("group", 1) != 1:

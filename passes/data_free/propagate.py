@@ -75,8 +75,7 @@ def _conv(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
     Elements of one channel under the kernel are somewhere between independent, sum_k W^2 Var[x], and alike,
     (sum_k W)^2 Var[x].
     """
-    weight = node.constant(1)
-    assert weight is not None
+    weight = node.array(1)
     groups = int(node.attribute("group", 1))
     parts = weight.astype(np.float64).reshape(groups, len(weight) // groups, weight.shape[1], -1)
     mean, variance = (moment.reshape(groups, -1) for moment in (operands[0].mean, operands[0].variance))
@@ -87,8 +86,7 @@ def _conv(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
 
 
 def _gemm(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
-    weight = node.constant(1)
-    assert weight is not None
+    weight = node.array(1)
     matrix = weight.astype(np.float64)
     value = fitted(operands[0], matrix.shape[1])
     return ClippedNormal.of(matrix @ value.mean + _bias(node), matrix**2 @ value.variance)
@@ -223,9 +221,7 @@ def _end(end: int, step: int, size: int) -> int | None:
 
 
 def _pad(node: Node, operands: list[ClippedNormal]) -> ClippedNormal:
-    pads, filler = node.constant(1), node.constant(2)
-    assert pads is not None
-    assert filler is not None
+    pads, filler = node.array(1), node.array(2)
     rank, value = node.output.rank, operands[0]
     before, after = int(pads[1]), int(pads[rank + 1])
     if not before and not after:
@@ -254,8 +250,7 @@ def _function(of: Callable[[Node, Vector], Vector]) -> Rule:
 
 
 def _prelu(node: Node, x: Vector) -> Vector:
-    slope = node.constant(1)
-    assert slope is not None
+    slope = node.array(1)
     return np.where(x < 0, np.asarray(slope, np.float64).reshape(-1, 1) * x, x)
 
 

@@ -81,8 +81,7 @@ def unknown(nodes: Sequence[Node]) -> list[Node]:
 
 
 def _conv(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
-    x, weight = node.operand(0), node.constant(1)
-    assert weight is not None
+    x, weight = node.operand(0), node.array(1)
     window = {
         name: [int(size) for size in node.attribute(name)] for name in ("kernel_shape", "strides", "pads", "dilations")
     }
@@ -131,14 +130,12 @@ def _padded(tape: Tape, g: Value, like: Value, pads: Sequence[int]) -> Value:
 
 
 def _gemm(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
-    weight = node.constant(1)
-    assert weight is not None
+    weight = node.array(1)
     return [(node.operand(0), tape.add("MatMul", [g, tape.constant(weight)], node.operand(0)))]
 
 
 def _matmul(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
-    weight = node.constant(1)
-    assert weight is not None
+    weight = node.array(1)
     return [(node.operand(0), tape.add("MatMul", [g, tape.constant(weight.T)], node.operand(0)))]
 
 
@@ -285,8 +282,7 @@ def _transpose(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
 
 
 def _pad(tape: Tape, node: Node, g: Value) -> list[tuple[Value, Value]]:
-    pads = node.constant(1)
-    assert pads is not None
+    pads = node.array(1)
     return [(node.operand(0), _padded(tape, g, node.operand(0), (-pads).tolist()))]
 
 

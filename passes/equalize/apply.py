@@ -16,8 +16,7 @@ Array = npt.NDArray[np.float32]
 
 def rescaled(linear: Linear, scale: Vector) -> tuple[Array, Array | None] | None:
     """Weight * s of what it reads / s of what it makes, and bias / s; None where float32 cannot hold them."""
-    weight, bias = linear.node.operand(1).constant, linear.node.constant(2)
-    assert weight is not None
+    weight, bias = linear.node.operand(1).array, linear.node.constant(2)
     made, read = scale[linear.makes], scale[linear.reads].reshape(-1, weight.shape[1])
     by_row = np.repeat(read, len(weight) // len(read), axis=0) / made[:, None]
     with np.errstate(over="ignore"):

@@ -131,8 +131,7 @@ def _ties(node: Node, slots: dict[Value, Indices]) -> list[Tie] | str:
         return [(slots[x][_sliced(node, len(slots[x]))], made)]
     if node.op == "Pad":
         # Channels of zeros that are put before or after have scales of their own.
-        pads = node.operand(1).constant
-        assert pads is not None
+        pads = node.operand(1).array
         return [(slots[x], made[int(pads[1]) :][: len(slots[x])])]
     return [(np.repeat(slots[x], len(made) // len(slots[x])), made)]
 

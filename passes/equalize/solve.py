@@ -40,8 +40,7 @@ class Magnitudes:
 
 def magnitudes(node: Node, makes: Indices, reads: Indices) -> Magnitudes:
     """Of a linear op in its canonical form, (outputs, inputs / groups, *kernel)."""
-    weight = node.operand(1).constant
-    assert weight is not None
+    weight = node.operand(1).array
     largest = np.abs(weight).reshape(*weight.shape[:2], -1).max(axis=2).astype(np.float64)
     apart = len(reads) // weight.shape[1]
     return Magnitudes(largest.reshape(apart, -1, weight.shape[1]), makes.reshape(apart, -1), reads.reshape(apart, -1))
