@@ -24,7 +24,6 @@ from bitsmith.ir.elementwise import TABULATED
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.fusion import caps_of, channel_caps, materialised
 from bitsmith.ir.graph import Graph, Node, Value
-from bitsmith.ir.interpolation import ALL_ENTRIES_BITS
 from bitsmith.ir.linear import linear_nodes, output_axis, weight_value
 from bitsmith.ir.pooling import window_of
 from bitsmith.ir.sharing import constant_operands
@@ -33,8 +32,6 @@ from bitsmith.ir.steps import Step, steps
 from bitsmith.target import Target
 
 INT32 = 4
-
-Vetoes = dict[tuple[str, str], frozenset[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -217,14 +214,12 @@ def _part(part: float, bits: int) -> float:
 
 
 def table_bytes(rows: int, read: int, made: int) -> int:
-    """An entry for each integer of the input's type; of more than 8 bits, an estimate of the knots that are kept.
+    """An entry for each integer of the input's type; of more than 8 bits, that is the most that it can take.
 
-    Knots depend on the function and on the scales, which are not known yet. A line over h inputs is off by h^2 times
-    the curvature, so that two more bits ask for twice as many knots; 4 KiB at 16 bits are enough for most
-    functions over most ranges, though not for Ceil, Floor and Round.
+    How many knots are kept there depends on the function and on scales that are not known yet: there are never more
+    bytes of them than of entries, and a budget that is kept by this is kept.
     """
-    entries = rows * _held_bytes(1 << read, made)
-    return entries if read <= ALL_ENTRIES_BITS else min(entries, rows * (16 << read // 2))
+    return rows * _held_bytes(1 << read, made)
 
 
 def _exponential_bytes(read: int) -> int:
