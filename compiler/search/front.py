@@ -27,12 +27,6 @@ def front(points: Sequence[Point], cost: str) -> list[Point]:
     return best
 
 
-def best_within(points: Sequence[Point], cost: str, budget: float) -> Point | None:
-    """The most accurate point that costs no more than `budget`, the cheapest of several; None where none fits."""
-    fitting = [point for point in front(points, cost) if point.costs[cost] <= budget]
-    return fitting[-1] if fitting else None
-
-
 def dominator(point: Point, points: Sequence[Point], cost: str) -> Point | None:
     """The point that dominates `point` and is the most accurate of those that do; None on the front."""
     above = [other for other in points if dominates(other, point, cost)]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitsmith.search.front import best_within, dominates, dominator, front
+from bitsmith.search.front import dominates, dominator, front
 from bitsmith.search.point import Point
 from tests.compiler.search.points import point
 
@@ -39,17 +39,6 @@ def test_every_other_point_has_a_dominator_on_the_front(figures: Figures) -> Non
         assert above is None or dominates(above, one, "flash")
         equal = {(found.costs["flash"], found.accuracy) for found in best}
         assert above is not None or (one.costs["flash"], one.accuracy) in equal
-
-
-@given(FIGURES, st.integers(0, 7))
-def test_the_best_within_a_budget(figures: Figures, budget: int) -> None:
-    fitting = [(accuracy, -cost) for cost, accuracy in figures if cost <= budget]
-    found = best_within(points(figures), "flash", budget)
-    if not fitting:
-        assert found is None
-    else:
-        assert found is not None
-        assert (int(8 * found.accuracy), -int(found.costs["flash"])) == max(fitting)
 
 
 def test_a_point_does_not_dominate_its_equal() -> None:
