@@ -48,7 +48,7 @@ def divergences(
     for name, formats in plans.items():
         progress("compare formats", 1 + len(moved), 1 + len(plans))
         rounded = _outputs(simulated(graph, formats), data)
-        moved[name] = sum(float(divergence(real[output], rounded[output]).mean()) for output in real)
+        moved[name] = sum(float(divergence(one, other).mean()) for one, other in zip(real, rounded, strict=True))
     progress("compare formats", 1 + len(plans), 1 + len(plans))
     return moved
 
@@ -69,12 +69,12 @@ def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
 
 
-def _outputs(graph: Graph, data: Dataset) -> dict[str, npt.NDArray[np.float32]]:
-    """The outputs over all of `data`."""
+def _outputs(graph: Graph, data: Dataset) -> list[npt.NDArray[np.float32]]:
+    """The outputs over all of `data`, in order: a value that is rounded has another name than the real one."""
     session = Session(graph, logits(graph))
     batch_size = fitting_batch(materialised(graph), BATCH)
     parts = [session.run(batch) for batch in data.batches(batch_size)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in session.outputs}
+    return [np.concatenate([part[name] for part in parts]) for name in session.outputs]
 
 
 def _round(graph: Graph, value: Value, chosen: Format) -> None:

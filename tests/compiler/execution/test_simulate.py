@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from bitsmith.dataset import Dataset
 from bitsmith.execution.runtime import Session
-from bitsmith.execution.simulate import simulated
+from bitsmith.execution.simulate import divergences, simulated
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.formats import IntegerType, affine
 from tests.sketch import Sketch, normal
@@ -31,3 +33,20 @@ def test_weights_without_a_format_stay_as_they_are_between_rounded_activations()
     step = formats[made.name].scale[0]
     # A sum in another order may fall on the other side of a tie.
     assert np.count_nonzero(np.abs(found - wanted) > step / 2) <= 2
+
+
+def test_the_input_of_a_last_softmax_is_compared_where_it_is_rounded_itself() -> None:
+    sketch = Sketch(x=("N", 8))
+    graph = load_graph(sketch.model(sketch.add("Softmax", sketch.add("Relu", "x"))))
+    data = Dataset.from_arrays({"x": normal(32, 8)})
+    hidden = graph.outputs[0].producer.operand(0)  # type: ignore[union-attr]
+
+    plans = {str(bits): {hidden.name: affine(0.0, 4.0, IntegerType(bits))} for bits in (2, 8)}
+    moved = divergences(graph, plans, data)
+
+    real = np.maximum(normal(32, 8), 0)
+    rounded = {name: one.dequantize(one.quantize(real)) for name, plan in plans.items() for one in plan.values()}
+    for name, found in rounded.items():
+        p, q = (np.exp(values) / np.exp(values).sum(1, keepdims=True) for values in (real, found))
+        # Of differences of float32 that are some thousandths.
+        assert moved[name] == pytest.approx(float((p * np.log(p / q)).sum(1).mean()), rel=0.01)
