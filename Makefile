@@ -10,6 +10,7 @@ BIN      := $(VENV)/bin
 PIP      := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 SETUP_PY := $(BIN)/python -c 'from setuptools import setup; setup()' -q
 TYPED    := build/typed
+LAID_OUT := build/laid-out
 
 # Debian packages that the tests need beyond make, git, python3 and python3-venv: compilers of microcontrollers, and
 # machines to run what they make.
@@ -30,7 +31,7 @@ TARGET      ?= onnxruntime
 DEMO_TARGET := $(if $(filter hls4ml,$(TARGET)),hls4ml-vitis,$(TARGET))
 DEMO_NEEDS  := $(VENV)/.installed$(if $(filter hls4ml% qonnx,$(TARGET)),-fpga)
 
-.PHONY: help demo test lint types unit bench format apt clean distclean
+.PHONY: help demo test lint types unit docs bench format apt clean distclean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is to make
@@ -66,6 +67,14 @@ types: $(VENV)/.installed-test ## Check types
 
 unit: $(VENV)/.installed-test ## Run the tests
 	$(BIN)/pytest -n $(JOBS) $(PYTEST)
+
+# Every warning is an error: a link that leads nowhere, a page that is in no menu, a docstring that is not there. The
+# variable silences a theme's announcement.
+docs: $(VENV)/.installed-docs ## Build the documentation into build/docs, to be read without a network
+	@rm -rf $(LAID_OUT)
+	@PYTHONWARNINGS=ignore $(SETUP_PY) build_py --build-lib $(LAID_OUT) 2>&1 | { grep -v 'byte-compiling' || true; }
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict -f docs/mkdocs.yml
+	@echo "The pages are in $(CURDIR)/build/docs: open index.html."
 
 bench: $(VENV)/.installed-test ## Run the benchmarks: hours, and the machine to themselves
 	$(BIN)/python -m tests.benchmarks.accuracy --write build/accuracy.md
@@ -114,6 +123,11 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing bitsmith into $(VENV)."
 	@$(PIP) install --editable .
 	@touch $@
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	@echo "Installing bitsmith and what its documentation needs into $(VENV)."
+	@$(PIP) install --editable '.[docs]'
+	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-fpga: pyproject.toml | $(BIN)/python
 	@echo "Installing bitsmith, qonnx and hls4ml into $(VENV)."

@@ -1,0 +1,63 @@
+"""Docstrings as they stand in the code, as Markdown: lines of `name: what it is` become a list, formulas code."""
+
+from __future__ import annotations
+
+import re
+
+import griffe
+
+_FIELD = re.compile(r"(?P<names>[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*):\s+(?P<text>\S.*)")
+_CODE = re.compile(r"(`[^`]+`)")
+
+
+def markdown(docstring: str) -> str:
+    """The docstring, cleaned of its own indentation, as Markdown.
+
+    A paragraph that starts with `name: ` or `name, name: ` is a list of fields, an indented one is code, and nothing
+    outside of backticks is markup.
+    """
+    return "\n\n".join(_block(block) for block in re.split(r"\n[ ]*\n", docstring.strip("\n")))
+
+
+def _block(block: str) -> str:
+    lines = block.splitlines()
+    if lines[0].startswith("    "):
+        return block
+    if _FIELD.match(lines[0]):
+        return _fields(lines)
+    # Code that follows its paragraph without a blank line between, as docstrings have it.
+    end = next((at for at, line in enumerate(lines) if line.startswith("    ")), len(lines))
+    return "\n".join([plain(line) for line in lines[:end]] + ([""] if end < len(lines) else []) + lines[end:])
+
+
+def _fields(lines: list[str]) -> str:
+    items: list[str] = []
+    for line in lines:
+        field = _FIELD.match(line)
+        if field is not None:
+            names = ", ".join(f"`{name}`" for name in field["names"].split(", "))
+            items.append(f"- {names}: {plain(field['text'])}")
+        else:
+            items.append(f"  {plain(line.strip())}")
+    return "\n".join(items)
+
+
+def plain(text: str) -> str:
+    """The text with what Markdown would take for markup escaped, but for what stands in backticks."""
+    return "".join(
+        part if part.startswith("`") and part.endswith("`") and len(part) > 1 else _escaped(part)
+        for part in _CODE.split(text)
+    )
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*\[\]\\])", r"\\\1", text).replace("<", "&lt;")
+
+
+class PlainDocstrings(griffe.Extension):
+    """Gives every docstring that the reference shows to `markdown`."""
+
+    def on_object(self, *, obj: griffe.Object, **_: object) -> None:
+        """Rewrite one docstring in place."""
+        if obj.docstring is not None:
+            obj.docstring.value = markdown(obj.docstring.value)
