@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,43 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Bytes of memory that hold one thing for some steps.
+
+    name: of a value, or of what scratch is for. offset, bytes: where it lies. first, last: the steps between which it
+    is in use, both included. scratch: whether only the step itself needs it.
+    """
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+    scratch: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, under the names of the fields."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """Where an artifact keeps its values while it runs. bytes: in all. steps: the operations of each, in order."""
+
+    bytes: int
+    steps: tuple[tuple[str, ...], ...]
+    blocks: tuple[Block, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        return {
+            "bytes": self.bytes,
+            "steps": [list(step) for step in self.steps],
+            "blocks": [block.to_json() for block in self.blocks],
+        }
+
+
+@dataclass(frozen=True)
 class Trial:
     """An artifact tried on the machine that it was compiled for: what was found, or why it could not be tried.
 
@@ -103,6 +141,10 @@ class Backend(ABC):
     def choices(self, graph: IntegerGraph, target: Target) -> Sequence[Chosen]:
         """Of what it could have done in several ways, what was taken and why, in the order of the artifact."""
         return []
+
+    def memory(self, graph: IntegerGraph, target: Target) -> MemoryMap | None:
+        """Where the artifact keeps its values, step by step; None where it does not say."""
+        return None
 
     def measure(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
         """Cycles of a multiply-accumulate by pair of widths, such as "4x8", as `Target.cycles` has them.

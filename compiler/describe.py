@@ -22,6 +22,7 @@ from bitsmith.legality import backend_of
 from bitsmith.manifest import FORMAT, file_sha256
 from bitsmith.measure import Distance, macs_in_all, sizes
 from bitsmith.module import Module
+from bitsmith.spread import Spreads
 from bitsmith.verification import Check
 
 PACKAGES = ("bitsmith", "numpy", "onnx", "onnxruntime")
@@ -38,12 +39,16 @@ def describe(
     distance: Distance | None,
     explained: Mapping[str, Any] | None,
     limits: Mapping[str, float],
-    fidelity: Fidelity | None = None,
+    fidelity: Fidelity | None,
+    spread: Spreads,
+    command: Sequence[str],
 ) -> dict[str, Any]:
     """The manifest, less the hashes of the files. No times and no folders are in it."""
-    graph = module.require_integer()
+    graph, backend = module.require_integer(), backend_of(module.target)
+    memory = backend.memory(graph, module.target)
     return {
         "format": FORMAT,
+        "command": list(command),
         "versions": {name: version(name) for name in PACKAGES},
         "model": {
             "name": graph.name,
@@ -64,9 +69,10 @@ def describe(
         ],
         "size": sizes(original, graph),
         "macs": macs_in_all(graph),
-        "costs": costs_of_integers(graph, module.target, backend_of(module.target)),
+        "costs": costs_of_integers(graph, module.target, backend),
         "budgets": dict(limits),
-        "choices": [one.to_json() for one in backend_of(module.target).choices(graph, module.target)],
+        "choices": [one.to_json() for one in backend.choices(graph, module.target)],
+        "memory": None if memory is None else memory.to_json(),
         "allocation": None if module.allocation is None else module.allocation.to_json(),
         "program": None if module.solution is None else module.solution.to_json(),
         "sensitivity": None if module.sensitivity is None else module.sensitivity.to_json(),
@@ -76,6 +82,7 @@ def describe(
         "values": _values(graph),
         "weights": _weights(graph),
         "explain": explained,
+        "spreads": spread.to_json(),
         "passes": [record.to_json() for record in records],
     }
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bitsmith.allocation.measured import costs_of_integers, require_within
 from bitsmith.artifact import INTEGER_MODEL, REPORT, VECTORS, Artifact, called, load, write_vectors
 from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
+from bitsmith.command import command
 from bitsmith.data_free import ranges_of, require_one_source
 from bitsmith.dataset import Dataset
 from bitsmith.describe import describe
@@ -37,6 +38,7 @@ from bitsmith.module import Module
 from bitsmith.progress import Progress, silent
 from bitsmith.recipe import Recipe
 from bitsmith.report import render
+from bitsmith.spread import Spreads, spreads
 from bitsmith.target import Target, load_target
 from bitsmith.verification import Check, Forms
 
@@ -125,8 +127,12 @@ def compile(
         pipeline.run(module, callbacks)
         if limits:
             require_within(costs_of_integers(module.require_integer(), chosen, backend_of(chosen)), limits)
+        spread = spreads(module.require_integer(), module.statistics, {} if explainer is None else explainer.weights())
         explained = None if explainer is None else explainer.finish(module)
-        manifest = _write(folder, original, module, model, pipeline, recorder.records, explained, limits, quantized)
+        again = command(model, target, calibration, recipe, explain=explain)
+        manifest = _write(
+            folder, original, module, model, pipeline, recorder.records, explained, limits, quantized, spread, again
+        )
         write_manifest(folder, manifest)
     return load(out)
 
@@ -161,6 +167,8 @@ def _write(
     explained: dict[str, Any] | None,
     limits: Mapping[str, float],
     quantized: Quantized | None,
+    spread: Spreads,
+    again: Sequence[str],
 ) -> dict[str, Any]:
     """Write every file but the manifest, which is returned."""
     integer, backend = module.require_integer(), backend_of(module.target)
@@ -181,11 +189,22 @@ def _write(
         count = len(next(iter(real.values())))
         measured = sqnr(original, integer, real, {name: array[-count:] for name, array in outputs.items()})
     manifest = describe(
-        module, original, Path(model), str(pipeline), records, verified, measured, explained, limits, fidelity
+        module,
+        original,
+        Path(model),
+        str(pipeline),
+        records,
+        verified,
+        measured,
+        explained,
+        limits,
+        fidelity,
+        spread,
+        again,
     )
+    manifest |= {"artifact": dict(backend.figures(integer, folder)), "backend_files": files}
     (folder / REPORT).write_text(render(manifest), encoding="utf-8")
-    known = dict(backend.figures(integer, folder))
-    return {**manifest, "artifact": known, "backend_files": files, "files": file_hashes(folder)}
+    return {**manifest, "files": file_hashes(folder)}
 
 
 def _compared(

@@ -13,13 +13,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.backend import Arrays, Backend, Chosen, Footprint, Refusal, Trial
+from bitsmith.backend import Arrays, Backend, Chosen, Footprint, MemoryMap, Refusal, Trial
 from bitsmith.backends.c import host
 from bitsmith.backends.c.capabilities import refusals
 from bitsmith.backends.c.choices import choices
 from bitsmith.backends.c.emit import project, sources
 from bitsmith.backends.c.kernels.preferences import OPTION
 from bitsmith.backends.c.machines import costs, machine_for, missing, packages, run_texts
+from bitsmith.backends.c.memory_map import memory_map
 from bitsmith.backends.c.program import Program, build
 from bitsmith.backends.c.verify import run_sources, trace
 from bitsmith.errors import ArtifactError, BudgetError
@@ -60,6 +61,10 @@ class CBackend(Backend):
     def choices(self, graph: IntegerGraph, target: Target) -> list[Chosen]:
         """The arena, and the kernel of every step."""
         return choices(build(graph, target))
+
+    def memory(self, graph: IntegerGraph, target: Target) -> MemoryMap:
+        """The arena, stage by stage."""
+        return memory_map(build(graph, target))
 
     def measure(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
         """Cycles by widths, of convolutions run on an emulated machine with the target's core."""

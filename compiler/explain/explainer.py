@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.execution.network import Layer, Network, layers_of, macs_of
+from bitsmith.execution.network import FloatArray, Layer, Network, array_of, layers_of, macs_of
 from bitsmith.explain.accumulated import accumulated
 from bitsmith.explain.advice import advise
 from bitsmith.explain.layers import LayerReport, Rounding, figure_to_json, report, reports_to_json
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.legal import illegal_nodes
+from bitsmith.ir.linear import output_axis
 from bitsmith.ir.sharing import MOVES
 from bitsmith.manager import Step
 from bitsmith.module import Module
@@ -127,6 +128,16 @@ class Explainer:
         self.network = self._reference = self._to_nearest = None
         return found
 
+    def weights(self) -> dict[str, FloatArray]:
+        """By layer, its weights in the float reference: (channels, inputs). Asked before `finish`."""
+        if self.network is None:
+            return {}
+        return {
+            layer.name: _by_channel(array_of(weight), output_axis(layer.nodes[0]))
+            for layer in self.network.layers
+            if (weight := layer.weight) is not None
+        }
+
     def worst(self, module: Module) -> list[dict[str, Any]]:
         """The layers that lower the outputs' ratio most when they alone are rounded, worst first, with what helps."""
         if self.network is None or self._to_nearest is None:
@@ -175,3 +186,8 @@ class Explainer:
 def rounding_layers(graph: Graph) -> list[Layer]:
     """The layers that round something: not those that only move elements, whose format is that of their inputs."""
     return [layer for layer in layers_of(graph) if layer.op not in MOVES]
+
+
+def _by_channel(weight: FloatArray, axis: int) -> FloatArray:
+    """Weights as (channels, inputs)."""
+    return np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
