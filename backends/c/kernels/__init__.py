@@ -16,6 +16,7 @@ from bitsmith.backends.c.kernels.dsp import (
     DspLinear,
     DspNarrowConv,
     DspNarrowLinear,
+    DspPairedLinear,
 )
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.layer_norm import PortableLayerNorm
@@ -48,6 +49,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     DspConv(),
     DspNarrowConv(),
     DspLinear(),
+    DspPairedLinear(),
     DspNarrowLinear(),
     DspAdd(),
     DspAverage(),

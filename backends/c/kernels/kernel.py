@@ -10,16 +10,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bitsmith.backends.c.layout import Tensor
+from bitsmith.errors import InternalError
 from bitsmith.ir.bounds import Interval
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import Operation
 from bitsmith.target import Target
+
+Fit = TypeVar("Fit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,3 +138,25 @@ class KernelFamily(ABC):
     def kernels(self, site: Site) -> Sequence[Kernel]:
         """All kernels for it, the fastest first, each of the others with less scratch than those before."""
         return (self.kernel(site),)
+
+
+class FittingFamily(KernelFamily, Generic[Fit]):
+    """A family that finds what its kernels are made of as it finds out whether it can serve."""
+
+    @abstractmethod
+    def fit(self, site: Site) -> Fit | str:
+        """How it can serve here, or why it cannot."""
+
+    @abstractmethod
+    def made(self, site: Site, fit: Fit) -> Kernel:
+        """The fastest kernel for a site that fits so."""
+
+    def refusal(self, site: Site) -> str | None:
+        found = self.fit(site)
+        return found if isinstance(found, str) else None
+
+    def kernel(self, site: Site) -> Kernel:
+        found = self.fit(site)
+        if isinstance(found, str):
+            raise InternalError(f"the kernel {self.name} was asked for although {found}", where=site.operation.name)
+        return self.made(site, found)

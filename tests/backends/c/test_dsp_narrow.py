@@ -9,16 +9,19 @@ import pytest
 
 from bitsmith.backends.c import build
 from bitsmith.backends.c.kernels.dsp.narrow import PLACES, narrow_stream
-from bitsmith.backends.c.kernels.dsp.narrow_linear import UNITS, linear_stream
+from bitsmith.backends.c.kernels.dsp.narrow_linear import DspNarrowLinear
 from bitsmith.backends.c.kernels.dsp.packed import Settled
+from bitsmith.backends.c.kernels.dsp.paired_linear import DspPairedLinear
 from bitsmith.backends.c.machines import run_program
 from bitsmith.execution.batches import vectors
+from bitsmith.ir.integer import Linear
 from tests.backends.c.agreement import HOST, assert_equal
 from tests.backends.c.needs import machine_of
 from tests.backends.c.test_helium import narrowed, side_by_side, strided
 from tests.backends.onnxruntime.graphs import conv, linear
 
 FAMILY = "dsp narrow conv"
+DSP = ("multiply", "long-multiply", "dsp")
 
 
 CASES = {
@@ -43,7 +46,7 @@ CASES = {
 
 @pytest.mark.parametrize("bits", CASES)
 def test_plain_c(bits: int) -> None:
-    program = assert_equal(CASES[bits], target=replace(HOST, features=("multiply", "long-multiply", "dsp")))
+    program = assert_equal(CASES[bits], target=replace(HOST, features=DSP))
     assert {step.kernel.family for step in program.steps} == {FAMILY}
 
 
@@ -82,41 +85,81 @@ LINEAR = side_by_side(
             (16, 4, -1, 3),
             (64, 2, -2, 4),
             (131, 6, -2, 4),
+            (9, 4, -1, 3),
+            (24, 9, -2, 4),
         )
     ]
 )
 
 
+BITS_OF_LINEAR = (4, 4, 4, 4, 2, 2, 2, 2, 2, 2)
+
+
+def families_of_linear() -> list[str]:
+    return sorted("dsp narrow linear" if bits == 4 else "dsp paired linear" for bits in BITS_OF_LINEAR)
+
+
 def test_linear_in_plain_c() -> None:
-    program = assert_equal(LINEAR, target=replace(HOST, features=("multiply", "long-multiply", "dsp")))
-    assert {step.kernel.family for step in program.steps} == {"dsp narrow linear"}
+    program = assert_equal(LINEAR, target=replace(HOST, features=DSP))
+    assert sorted(step.kernel.family for step in program.steps) == families_of_linear()
 
 
 def test_linear_in_assembly() -> None:
     target, machine = machine_of("cortex-m4")
     program = build(LINEAR, target)
-    assert {step.kernel.family for step in program.steps} == {"dsp narrow linear"}
+    assert sorted(step.kernel.family for step in program.steps) == families_of_linear()
     outcome = run_program(machine, program, vectors(LINEAR, 4, seed=5))
     assert outcome.passed, outcome.meaning
 
 
-@pytest.mark.parametrize("bits", [4, 2])
-def test_words_of_linear_weights_have_a_sign_by_half(bits: int) -> None:
-    group, unit = 32 // bits, UNITS[bits]
+def test_sums_of_two_outputs_keep_apart_at_their_ends() -> None:
+    """Weights and inputs whose products in a lower half are as large as they get, beside upper halves of both signs."""
+    graph = linear((64,), 4, weight_bits=2)
+    rows = np.tile(np.array([[3], [0], [3], [3]], np.int64) - 2, (1, 64))
+    rows[:, ::16] = np.array([[-2], [1], [-2], [-2]])
+    (operation,) = graph.operations
+    assert isinstance(operation, Linear)
+    graph = replace(graph, operations=(replace(operation, weight=rows.astype(operation.weight.dtype)),))
+    inputs = {graph.inputs[0]: np.array([[127] * 64, [-128] * 64, [-128, 127] * 32], np.int8)}
+    target, machine = machine_of("cortex-m4")
+    for program in (assert_equal(graph, inputs, target=replace(HOST, features=DSP)), build(graph, target)):
+        assert {step.kernel.family for step in program.steps} == {"dsp paired linear"}
+    outcome = run_program(machine, program, inputs)
+    assert outcome.passed, outcome.meaning
+
+
+def settled_rows(bits: int, outputs: int, inputs: int) -> Settled:
     random = np.random.default_rng(bits)
-    rows = random.integers(-1, -1 + (1 << bits), (4, group))
+    rows = random.integers(-1, -1 + (1 << bits), (outputs, inputs))
     rows[:, 0] = -1
-    settled = Settled(rows, np.zeros(4, np.int64), np.ones(4, np.int64))
-    stream = linear_stream(settled, bits).astype(np.int64).reshape(4, 4)
-    lowest, start, words, _ = stream
-    for row, word in zip(rows, words.tolist(), strict=True):
-        held = [(word >> bits * place & (1 << bits) - 1) - 1 for place in range(group)]
-        held[group // 2 - 1] = (held[group // 2 - 1] + 1 ^ 1 << (bits - 1)) - 1
-        held[-1] = (held[-1] + 1 ^ 1 << (bits - 1)) - 1
-        assert held == row[list(PLACES[bits])].tolist()
-    signed = (rows + 1)[:, list(PLACES[bits])].reshape(4, 2, -1)[..., -1] - (1 << (bits - 1))
-    np.testing.assert_array_equal(start, (127 * signed.sum(axis=1) << unit) % (1 << 32))
-    np.testing.assert_array_equal(lowest, np.full(4, (1 << 32) - (1 << unit)))
+    return Settled(rows, np.zeros(outputs, np.int64), np.ones(outputs, np.int64))
+
+
+def test_words_of_4_bit_linear_weights_have_a_sign_by_half() -> None:
+    settled = settled_rows(4, 4, 8)
+    lowest, start, words, _ = DspNarrowLinear().stream(settled).astype(np.int64).reshape(4, 4)
+    for row, word in zip(settled.rows, words.tolist(), strict=True):
+        held = [(word >> 4 * place & 15) - 1 for place in range(8)]
+        held[3] = (held[3] + 1 ^ 8) - 1
+        held[7] = (held[7] + 1 ^ 8) - 1
+        assert held == row[list(PLACES[4])].tolist()
+    signed = (settled.rows + 1)[:, list(PLACES[4])].reshape(4, 2, -1)[..., -1] - 8
+    np.testing.assert_array_equal(start, (127 * signed.sum(axis=1) << 12) % (1 << 32))
+    np.testing.assert_array_equal(lowest, np.full(4, (1 << 32) - (1 << 12)))
+
+
+def test_words_of_2_bit_linear_weights_hold_two_outputs() -> None:
+    settled = settled_rows(2, 4, 8)
+    stream = DspPairedLinear().stream(settled).astype(np.int64)
+    assert stream[:4].tolist() == [(1 << 32) - 4, 1, (1 << 32) - 4, 1]
+    factors = np.array([4, 1, 4, 1])
+    np.testing.assert_array_equal(stream[4:8], -128 * factors * settled.rows.sum(axis=1) % (1 << 32))
+    for (first, second), word in zip(settled.rows.reshape(2, 2, 8), stream[8:10].tolist(), strict=True):
+        for turn, inputs in enumerate(((0, 2), (1, 3), (4, 6), (5, 7))):
+            turned = (word >> 4 * turn | word << 32 - 4 * turn) & 0xC003C003
+            halves = [(half ^ 1 << 15) - (1 << 15) for half in (turned & 0xFFFF, turned >> 16)]
+            assert halves == [(second[i] - 1 << 14) + first[i] + 1 for i in inputs]
+    assert stream[10:].tolist() == [1, 1, 1, 1]
 
 
 DEPTHWISE = side_by_side(
@@ -126,7 +169,7 @@ DEPTHWISE = side_by_side(
 
 
 def test_depthwise_weights_are_unpacked_channel_by_channel() -> None:
-    program = assert_equal(DEPTHWISE, target=replace(HOST, features=("multiply", "long-multiply", "dsp")))
+    program = assert_equal(DEPTHWISE, target=replace(HOST, features=DSP))
     assert {step.kernel.family for step in program.steps} <= {"dsp depthwise", "depthwise"}
     narrow = [step for step in program.steps if step.site.operation.name != "conv0"]
     assert {step.kernel.family for step in narrow} == {"dsp depthwise"}

@@ -9,5 +9,15 @@ from bitsmith.backends.c.kernels.dsp.depthwise import DspDepthwise
 from bitsmith.backends.c.kernels.dsp.linear import DspLinear
 from bitsmith.backends.c.kernels.dsp.narrow import DspNarrowConv
 from bitsmith.backends.c.kernels.dsp.narrow_linear import DspNarrowLinear
+from bitsmith.backends.c.kernels.dsp.paired_linear import DspPairedLinear
 
-__all__ = ["DspAdd", "DspAverage", "DspConv", "DspDepthwise", "DspLinear", "DspNarrowConv", "DspNarrowLinear"]
+__all__ = [
+    "DspAdd",
+    "DspAverage",
+    "DspConv",
+    "DspDepthwise",
+    "DspLinear",
+    "DspNarrowConv",
+    "DspNarrowLinear",
+    "DspPairedLinear",
+]

@@ -1,0 +1,129 @@
+"""What Linear with packed weights has in common: a column of expanded inputs, times four rows at a time."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bitsmith.backends.c.kernels.dsp.narrow import span_bits
+from bitsmith.backends.c.kernels.dsp.packed import Rescale, Settled, Words, rescale, settle
+from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
+from bitsmith.ir.integer import Linear
+
+OUTPUTS = 4
+"""Rows of weights that are multiplied side by side."""
+
+GROUP = 8
+"""Inputs that are expanded together: to four words, whatever the weights."""
+
+WRITTEN_OUT = 4
+"""Groups in a round of the loop, which can begin at any of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What a Linear multiplies by, and how its sums are rescaled."""
+
+    settled: Settled
+    rescale: Rescale
+
+
+class PackedLinear(FittingFamily[Rows]):
+    """Rows of weights packed in `bits`, whose sums are 2^`unit` times those of products when they are rescaled.
+
+    sums: of inputs, stand before the column. filling: the input that comes to nothing.
+    """
+
+    bits: ClassVar[int]
+    unit: ClassVar[int]
+    sums: ClassVar[int]
+    filling: ClassVar[int]
+    note: ClassVar[str]
+
+    @abstractmethod
+    def stream(self, settled: Settled) -> Words:
+        """What four outputs read, then the next four: lowest weights, starts, words, multipliers; 0 of none."""
+
+    def fit(self, site: Site) -> Rows | str:
+        operation = site.operation
+        if not isinstance(operation, Linear):
+            return "it is no Linear"
+        rule, rows = operation.requantize, operation.weight
+        if "dsp" not in site.target.features:
+            return "the target has no DSP extension"
+        if math.prod(site.x.shape) != rows.shape[1]:
+            return "its input has several rows"
+        if any(tensor.format.type.storage != np.int8 for tensor in (site.x, site.output)):
+            return "it is not of signed 8-bit values"
+        if (span_bits(rows) or 8) > self.bits:
+            return f"the weights of an output span more than {self.bits} bits"
+        last = rescale(rule, self.unit)
+        if last is None or rule.multiplier.size not in (1, len(rows)):
+            return "its requantize step has no form of SMMLA, or multipliers not by channel"
+        settled = settle(site, rows, operation, self.unit)
+        return f"its accumulator may pass 2^{31 - self.unit}" if settled is None else Rows(settled, last)
+
+    def made(self, site: Site, fit: Rows) -> Kernel:
+        outputs, inputs = fit.settled.rows.shape
+        groups = -(-inputs // GROUP)
+        column = 4 * (GROUP // 2 * groups + self.sums)
+        made = -(-outputs // OUTPUTS) * OUTPUTS
+        return Kernel(
+            self.name,
+            "dsp/linear_packed.c.j2",
+            context={
+                "bits": self.bits,
+                "unit": self.unit,
+                "sums": self.sums,
+                "filling": self.filling,
+                "group": GROUP,
+                "inputs": inputs,
+                "outputs": outputs,
+                "made": made,
+                "column": column,
+                "written_out": WRITTEN_OUT,
+                "entry": -groups % WRITTEN_OUT,
+                "rescale": fit.rescale,
+            },
+            constants=(
+                Constant(
+                    "stream",
+                    "uint32_t",
+                    self.stream(fit.settled),
+                    f"of four outputs each: lowest weights, starts, {32 // self.bits} weights a word, multipliers",
+                ),
+            ),
+            helpers=("dsp/intrinsics.c.j2", "dsp/narrow.c.j2", f"dsp/linear_{self.bits}_bits.c.j2"),
+            scratch=column + (made if made > outputs else 0),
+            # The input is read through before anything is written.
+            gaps={0: -site.output.bytes},
+            note=self.note,
+        )
+
+
+def above_lowest(settled: Settled) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The lowest weight of each output, and its weights above that, filled up with 0: (outputs, groups, GROUP)."""
+    outputs, inputs = settled.rows.shape
+    lowest = settled.rows.min(axis=1).astype(np.int64)
+    above = np.zeros((outputs, -(-inputs // GROUP) * GROUP), np.int64)
+    above[:, :inputs] = settled.rows - lowest[:, None]
+    return lowest, above.reshape(outputs, -1, GROUP)
+
+
+def filled(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Values by output, (outputs, ...), as blocks of four, (blocks, 4, ...), with 0 for outputs that are not there."""
+    made = np.zeros((-(-len(values) // OUTPUTS) * OUTPUTS, *values.shape[1:]), np.int64)
+    made[: len(values)] = values
+    return made.reshape(-1, OUTPUTS, *values.shape[1:])
+
+
+def streamed(heads: npt.NDArray[np.int64], words: npt.NDArray[np.int64], settled: Settled) -> Words:
+    """heads, (outputs, 2), words, (blocks, n), and the multipliers, in the order in which they are read."""
+    first = filled(heads).transpose(0, 2, 1).reshape(len(words), -1)
+    stream = np.concatenate([first, words, filled(settled.multiplier)], axis=1)
+    return (stream & 0xFFFFFFFF).astype(np.uint32).reshape(-1)
