@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.backends.c.needs import machine_of
+from tests.backends.rtl.needs import require_verilator
+from tests.integration.pages import follow
 
 BOARDS = {"mps2-an386": "cortex-m4", "virt": "rv32imac"}
 
@@ -48,29 +49,47 @@ def test_keyword_spotting_boots_and_hears(
     assert "; 23 as the integer graph hears them." in wrong.stdout
 
 
+@pytest.fixture
+def clone(repository: Path, tmp_path: Path) -> Path:
+    """A folder that looks like the root of a clone, for what is built in it."""
+    for name in ("models", "examples"):
+        (tmp_path / name).symlink_to(repository / name)
+    return tmp_path
+
+
+def test_quantizing_for_onnx_runtime_as_its_page_does(clone: Path) -> None:
+    *_, verified, used = follow(clone / "examples" / "onnxruntime" / "README.md", clone)
+    assert "integer.onnx: 0 of 6,000 outputs differ on 600 samples" in verified
+    right = re.match(r"(\d+) of 600 right", used)
+    assert right is not None
+    assert int(right[1]) > 580
+
+
+def test_a_jet_tagger_on_an_fpga_as_its_page_puts_it_there(clone: Path) -> None:
+    require_verilator()
+    _, compiled, checked, vitis = follow(clone / "examples" / "jet_tagger" / "README.md", clone)
+    luts = re.search(r"luts: ([\d,]+) LUTs of 8,000 LUTs", compiled)
+    assert luts is not None
+    assert int(luts[1].replace(",", "")) <= 8000
+    assert "rtl: 0 of 10,000 outputs differ on 2,000 samples" in checked
+    score = re.search(r"^rtl +top1 (\S+)", checked, re.MULTILINE)
+    assert score is not None
+    assert float(score[1]) > 0.69
+    assert "hls4ml: 0 of 240 outputs differ" in vitis
+    assert (clone / "build" / "jets-vitis" / "hls4ml" / "build_prj.tcl").is_file()
+
+
 def test_a_pass_of_ones_own_as_its_page_makes_it(repository: Path, digits: Path, tmp_path: Path) -> None:
-    page = (repository / "examples" / "your_own_pass" / "README.md").read_text(encoding="utf-8")
     site = tmp_path / "site"
     environment = {
-        **os.environ,
         "MODELS": str(digits),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         # Installed beside the environment that runs the tests, by what that has.
         "PIP_TARGET": str(site),
         "PIP_NO_BUILD_ISOLATION": "0",
         "PIP_NO_INDEX": "1",
         "PYTHONPATH": str(site),
     }
-    said = []
-    for language, name, text in re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
-        if language != "sh":
-            (tmp_path / name).write_text(text, encoding="utf-8")
-            continue
-        shell = ["bash", "-euo", "pipefail", "-c", text]
-        done = subprocess.run(shell, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        said.append(done.stdout)
-    listed, compiled, tested = said
+    listed, compiled, tested = follow(repository / "examples" / "your_own_pass" / "README.md", tmp_path, environment)
     assert "Set the smallest weights of every Conv and Gemm to zero" in listed
     manifest = json.loads((tmp_path / "pruned" / "manifest.json").read_text(encoding="utf-8"))
     (pruned,) = [one for one in manifest["passes"] if one["pass"] == "prune-weights{share=0.25}"]
