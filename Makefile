@@ -31,7 +31,7 @@ TARGET      ?= onnxruntime
 DEMO_TARGET := $(if $(filter hls4ml,$(TARGET)),hls4ml-vitis,$(TARGET))
 DEMO_NEEDS  := $(VENV)/.installed$(if $(filter hls4ml% qonnx,$(TARGET)),-fpga)
 
-.PHONY: help demo test lint types unit docs bench format apt clean distclean
+.PHONY: help demo test lint types unit docs bench fuzz format apt clean distclean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is to make
@@ -90,6 +90,12 @@ bench: $(VENV)/.installed-test ## Run the benchmarks: hours, and the machine to 
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.search --workers dscnn_kws
 
+MINUTES ?= 60
+CORPUS  ?= build/fuzz
+
+fuzz: $(VENV)/.installed-fuzz ## Mutate models, data and texts for MINUTES=60, and say what broke; CORPUS= goes on
+	$(BIN)/python -m tests.fuzz $(MINUTES) $(CORPUS)
+
 format: $(VENV)/.installed-test ## Format the sources and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -137,6 +143,11 @@ $(VENV)/.installed-fpga: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing bitsmith and what its tests need into $(VENV)."
 	@$(PIP) install --editable '.[test]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-fuzz: pyproject.toml | $(BIN)/python
+	@echo "Installing bitsmith, what its tests need and atheris into $(VENV)."
+	@$(PIP) install --editable '.[test,fuzz]'
 	@touch $(VENV)/.installed $@
 
 $(BIN)/python:

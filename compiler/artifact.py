@@ -18,11 +18,13 @@ from numpy.lib import format as npy
 
 from bitsmith import registry
 from bitsmith.backend import Backend
-from bitsmith.errors import ArtifactError, BitsmithError
+from bitsmith.dataset import BATCH_LIMIT
+from bitsmith.errors import ArtifactError, BitsmithError, DataError
 from bitsmith.execution.export import from_onnx
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.manifest import MANIFEST, file_hashes, read_manifest
+from bitsmith.npz import NpzFile
 
 INTEGER_MODEL = "integer.onnx"
 VECTORS = "vectors.npz"
@@ -64,7 +66,7 @@ class Artifact:
     @property
     def backend_files(self) -> str:
         """How results call what the backend wrote: the name of its one file, or else the backend's own."""
-        return called(list(self.manifest.get("backend_files", [])), self.backend)
+        return called(self.manifest.get("backend_files", []), self.backend)
 
     def damage(self) -> list[str]:
         """What differs between the files in the folder and those in the manifest: a line each."""
@@ -78,15 +80,27 @@ class Artifact:
     def vectors(self) -> tuple[dict[str, IntegerArray], dict[str, IntegerArray]]:
         """The test vectors: integers in, and the integers that must come out, by name."""
         path = self.folder / VECTORS
+        if not path.exists():
+            raise _damaged("is missing", path)
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                inputs = {name: stored[f"input.{name}"] for name in self.graph.inputs}
-                outputs = {name: stored[f"output.{name}"] for name in self.graph.outputs}
-        except FileNotFoundError as reason:
-            raise _damaged("is missing", path) from reason
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as reason:
-            raise _damaged(f"cannot be read ({reason})", path) from reason
+            stored = NpzFile(path)
+            inputs = {name: self._vector(stored, f"input.{name}", name) for name in self.graph.inputs}
+            outputs = {name: self._vector(stored, f"output.{name}", name) for name in self.graph.outputs}
+        except DataError as reason:
+            raise _damaged(f"cannot be read ({reason.what})", path) from reason
+        if len({len(array) for array in (*inputs.values(), *outputs.values())}) != 1:
+            raise _damaged("holds more samples of one value than of another", path)
         return inputs, outputs
+
+    def _vector(self, stored: NpzFile, key: str, name: str) -> IntegerArray:
+        """The samples of one value, held to its type before anything is unpacked."""
+        value, header = self.graph.values[name], stored.header(key)
+        if header.dtype != value.format.type.storage or header.shape[1:] != value.shape or not header.shape[0] > 0:
+            raise _damaged(f"{key} holds {header.dtype} {header.shape}, not samples of {name}", stored.path)
+        if header.nbytes > BATCH_LIMIT:
+            raise _damaged(f"{key} claims {header.nbytes} bytes", stored.path)
+        (samples,) = stored.rows(key, header.shape[0], header.shape[0])
+        return samples
 
 
 def load(folder: str | os.PathLike[str]) -> Artifact:

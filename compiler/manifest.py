@@ -37,10 +37,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             where=str(path),
             fix="Compile the model again.",
         )
-    target = manifest.get("target")
+    target, listed, written = manifest.get("target"), manifest.get("files"), manifest.get("backend_files", [])
     for holds, missing in (
-        (isinstance(manifest.get("files"), dict), "lists no files"),
+        (isinstance(listed, dict) and all(isinstance(one, str) for one in listed.values()), "lists no files"),
         (isinstance(target, dict) and isinstance(target.get("backend"), str), "does not say which backend wrote it"),
+        (isinstance(written, list) and all(isinstance(one, str) for one in written), "does not say what it wrote"),
     ):
         if not holds:
             raise ArtifactError(missing, where=str(path), fix="Compile the model again.")
@@ -84,7 +85,9 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of one file, in hexadecimal."""
+    """The SHA-256 of one file, in hexadecimal; of a link, a pipe or a device, which nothing here writes, its kind."""
+    if not path.is_file() or path.is_symlink():
+        return f"not a file but of mode {path.lstat().st_mode:o}"
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -65,11 +65,17 @@ class Target:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Target:
-        """The target that `to_json` told of."""
-        names = [one.name for one in dataclasses.fields(cls) if one.name in fields]
-        values: dict[str, Any] = {
-            name: tuple(fields[name]) if isinstance(fields[name], list) else fields[name] for name in names
-        }
+        """The target that `to_json` told of; TargetError, naming the field, for what it cannot have told."""
+        missing = next((name for name in ("name", "backend") if name not in fields), None)
+        if missing is not None:
+            raise TargetError("is missing", where=f"target, {missing}")
+        blank = cls("", "").to_json()
+        values: dict[str, Any] = {}
+        for name in [name for name in blank if name in fields and fields[name] != blank[name]]:
+            try:
+                values[name] = _READERS[name](fields[name])
+            except ValueError as reason:
+                raise TargetError(str(reason), where=f"target, {name}") from reason
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:

@@ -48,10 +48,12 @@ def screen_model(model: ModelProto) -> None:
         )
     bodies: list[Iterable[NodeProto]] = [all_nodes(graph), *(function.node for function in model.functions)]
     functions = {(function.domain, function.name) for function in model.functions}
-    for body in bodies:
+    for index, body in enumerate(bodies):
         for node in body:
             if (node.domain, node.op_type) not in functions:
                 _screen_node(node)
+            if index == 0:
+                _refuse_references(node)
 
 
 def screen_opsets(model: ModelProto) -> None:
@@ -97,6 +99,17 @@ def _screen_node(node: NodeProto) -> None:
         raise UnsupportedError("a recurrent op", where=where, fix="Use convolutions over time instead.")
     if node.op_type.startswith(("Sequence", "Optional", "SplitToSequence", "ConcatFromSequence")):
         raise UnsupportedError("a sequence or optional value", where=where, fix="Use tensors throughout.")
+
+
+def _refuse_references(node: NodeProto) -> None:
+    """Only in the body of a function is there something that an attribute can refer to."""
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            raise ModelError(
+                f"its attribute {attribute.name} refers to one of a function, and it is in none",
+                where=node_label(node),
+                fix="Export the model again.",
+            )
 
 
 def screen_inputs(values: Iterable[ValueInfoProto]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -165,7 +166,8 @@ def _width(value: Any, where: str) -> int:
 
 
 def _number(value: Any, where: str) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    # Compared, for an integer of JSON may be one that no float is as large as.
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
         raise _not_a_sensitivity(f"has {value!r} for a loss", where)
     return float(value)
 

@@ -65,7 +65,7 @@ def outcome(folder: Path, form: str) -> Outcome:
     form: one of FORMS.
     """
     try:
-        model, inputs = _read(folder, form)
+        model, inputs = read_case(folder, form)
     except (TypeError, NotImplementedError, ValueError) as fault:
         return Outcome(folder.name, Verdict.REFUSED, f"its data are not arrays: {fault}")
     try:
@@ -80,7 +80,7 @@ def outcome(folder: Path, form: str) -> Outcome:
     return Outcome(folder.name, Verdict.AGREES)
 
 
-def _read(folder: Path, form: str) -> tuple[onnx.ModelProto, Arrays]:
+def read_case(folder: Path, form: str) -> tuple[onnx.ModelProto, Arrays]:
     model = onnx.load(folder / "model.onnx")
     initial = {tensor.name for tensor in model.graph.initializer}
     wanted = [value.name for value in model.graph.input if value.name not in initial]
