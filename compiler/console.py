@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TextIO
@@ -11,62 +14,106 @@ from typing import TextIO
 QUIET = 2.0
 """Seconds that a task may take before a word is said about it."""
 
-EVERY = {True: 0.1, False: 5.0}
-"""Seconds between two words about a task: on a terminal, where they replace each other, and elsewhere."""
+EVERY = 0.1
+"""Seconds between two words about a task, where progress is made."""
+
+TICK = 1.0
+"""Seconds between two words about a task that tells nothing of itself, such as another program that runs."""
 
 
 class ProgressLine:
-    """A Progress that says how far a task is and how long it still takes: one line on a terminal, rewritten;
-    elsewhere a plain line every few seconds."""
+    """A Progress that says how far a task is and how long it still takes, in one line of a terminal, rewritten.
+
+    The line is there while a task takes: it goes on ticking where nothing is heard of it. Elsewhere than on a terminal
+    nothing is said: a log, or another program, has no use for it.
+    """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
-        self._terminal = stream.isatty()
+        self.is_shown = stream.isatty()
         self._task = ""
-        self._start = self._said = clock()
+        self._done = self._total = 0
+        self._start = self._heard = self._said = clock()
         self._width = 0
+        self._ended = threading.Event()
+        self._ticker: threading.Thread | None = None
+        self._turn = threading.RLock()
 
     def __call__(self, task: str, done: int, total: int) -> None:
         """Take note that `done` of `total` is done, and say so if it is time to."""
-        now = self._clock()
-        if task != self._task:
-            self.clear()
-            self._task, self._start, self._said = task, now, now
-        elapsed = now - self._start
-        is_last = total > 0 and done >= total
-        is_first_word = self._said == self._start
-        if elapsed < QUIET or (now - self._said < EVERY[self._terminal] and not is_first_word and not is_last):
+        if not self.is_shown:
             return
-        self._said = now
-        self._say(_progress(task, done, total, elapsed))
-        if is_last:
-            self.clear()
+        with self._turn:
+            now = self._clock()
+            if task != self._task:
+                self._wipe()
+                self._task, self._start, self._said = task, now, now
+            self._done, self._total, self._heard = done, total, now
+            is_last = 0 < total <= done
+            if now - self._start >= QUIET and (is_last or self._said == self._start or now - self._said >= EVERY):
+                self._say(now)
+            if is_last:
+                self._wipe()
+                self._task = ""
+        if self._ticker is None:
+            self._ticker = threading.Thread(target=self._tick, daemon=True)
+            self._ticker.start()
+
+    def tick(self) -> None:
+        """Say how long the task has taken, if nothing was said for a while."""
+        with self._turn:
+            now = self._clock()
+            if self._task and now - self._start >= QUIET and now - self._said >= TICK:
+                self._say(now)
+
+    def write(self, text: str) -> None:
+        """Write a line that stays, above the one that is rewritten."""
+        with self._turn:
+            self._wipe()
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def end(self) -> None:
+        """Wipe the line, for good: other text follows."""
+        self._ended.set()
+        with self._turn:
+            self._wipe()
             self._task = ""
 
-    def clear(self) -> None:
-        """Wipe the line that stands on the terminal, so that other text may follow."""
-        if self._terminal and self._width:
+    def _tick(self) -> None:
+        # An interrupt is for the thread that waits for something.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        while not self._ended.wait(TICK / 2):
+            self.tick()
+
+    def _wipe(self) -> None:
+        if self._width:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
         self._width = 0
 
-    def _say(self, text: str) -> None:
-        if self._terminal:
-            self._stream.write("\r" + text.ljust(self._width))
-            self._width = len(text)
-        else:
-            self._stream.write(text + "\n")
+    def _say(self, now: float) -> None:
+        self._said = now
+        text = _progress(self._task, self._done, self._total, self._heard - self._start, now - self._heard)
+        # A line that is wider than the terminal would be broken in two, of which one stays.
+        text = text[: shutil.get_terminal_size().columns - 1]
+        self._stream.write("\r" + text.ljust(self._width))
         self._stream.flush()
+        self._width = len(text)
 
 
-def _progress(task: str, done: int, total: int, elapsed: float) -> str:
+def _progress(task: str, done: int, total: int, heard: float, since: float) -> str:
+    """What to say `since` seconds after the last word of a task, which came after `heard` seconds."""
+    elapsed = f"{duration(heard + since)} so far"
     if not total:
-        return f"{task}: {done} done, {duration(elapsed)} so far"
+        return f"{task}: {done} done, {elapsed}" if done else f"{task}: {elapsed}"
     if done >= total:
-        return f"{task}: {total} done in {duration(elapsed)}"
-    left = f", {duration(elapsed * (total - done) / done)} left" if done else ""
-    return f"{task}: {done} of {total} ({100 * done // total} %){left}"
+        return f"{task}: {total} done in {duration(heard)}"
+    left = heard * (total - done) / done - since if done else 0.0
+    return f"{task}: {done} of {total} ({100 * done // total} %), " + (
+        f"{duration(left)} left" if left > 0 else elapsed
+    )
 
 
 def duration(seconds: float) -> str:

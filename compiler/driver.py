@@ -172,6 +172,7 @@ def _write(
 ) -> dict[str, Any]:
     """Write every file but the manifest, which is returned."""
     integer, backend = module.require_integer(), backend_of(module.target)
+    module.progress("write the artifact", 0, 0)
     exported = to_onnx(integer)
     (folder / INTEGER_MODEL).write_bytes(exported.SerializeToString(deterministic=True))
     inputs, real = _vectors(integer, module)

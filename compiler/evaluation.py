@@ -90,6 +90,7 @@ def feed(
     """Stream the data through every runner into its metrics. reference: whose outputs some of them compare with."""
     labels = dataset.labels() if dataset.has_labels else None
     done = 0
+    progress("evaluate", done, len(dataset))
     for inputs in input_batches(dataset, runners[0].samples, window, min(runner.batch for runner in runners)):
         first = next(iter(inputs.values()))
         part = None if labels is None else labels[done : done + len(first)]

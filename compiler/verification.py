@@ -95,6 +95,7 @@ def verify(
     try:
         checks = tuple(_checks(artifact, data, window, progress))
         target = Target.from_json(artifact.manifest["target"])
+        progress(f"try it on {target.name}", 0, 0)
         trial = artifact.backend.trial(artifact.graph, artifact.folder, target)
     except BitsmithError as fault:
         if not damage:
@@ -160,6 +161,7 @@ class Forms:
 
     def _counted(self, batches: Iterable[Batch], data: str, samples: int, progress: Progress) -> Iterator[Batch]:
         done = 0
+        progress(f"verify on {data}", done, samples)
         for batch in batches:
             yield batch
             done += _samples(batch)

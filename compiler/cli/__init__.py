@@ -6,54 +6,64 @@ import os
 import sys
 from collections.abc import Sequence
 
+from bitsmith.cli.output import end_progress, say_error
 from bitsmith.cli.parser import parse
 from bitsmith.console import paint
-from bitsmith.errors import BitsmithError
-
-INTERRUPTED = 130
-DEFECT = 1
+from bitsmith.errors import BitsmithError, InternalError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed a check or a budget, 2 wrong input.
+    """Run one command; returns the exit code: 0 done, 1 failed a check or a budget, 2 wrong input, 130 interrupted.
 
     Nothing but a defect of bitsmith itself ends in a traceback, and that only with BITSMITH_DEBUG=1.
     """
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        run, options = parse(sys.argv[1:] if arguments is None else list(arguments))
-        code = run(options)
-        sys.stdout.flush()
-        return code
+        try:
+            run, options = parse(given)
+            code = run(options)
+            sys.stdout.flush()
+            return code
+        finally:
+            end_progress()
     except BitsmithError as fault:
         if _debugging():
             raise
-        _complain(str(fault))
-        return fault.exit_code
-    except KeyboardInterrupt:
-        _complain("interrupted; nothing was written")
-        return INTERRUPTED
+        return _failed(given, fault)
+    except KeyboardInterrupt as stop:
+        return _failed(given, Interrupted(str(stop) or "interrupted; nothing was written"))
     except BrokenPipeError:
         # Whoever read our output has had enough. Python flushes stdout again when it ends, so give it a sink.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:
-        _complain("there is not enough memory. Give a smaller batch_size to calibrate, or use a larger machine.")
-        return 2
+        fix = "Give a smaller batch_size to calibrate, or use a larger machine."
+        return _failed(given, BitsmithError("there is not enough memory", fix=fix))
     except Exception as fault:
         if _debugging():
             raise
         text = str(fault).strip().replace("\n", " ")
-        _complain(
-            f"this is a defect of bitsmith ({type(fault).__name__}: {text}). "
-            "Set BITSMITH_DEBUG=1 for the traceback, and report it."
-        )
-        return DEFECT
+        what = f"this is a defect of bitsmith ({type(fault).__name__}: {text})"
+        return _failed(given, InternalError(what, fix="Set BITSMITH_DEBUG=1 for the traceback, and report it."))
+
+
+class Interrupted(BitsmithError):
+    """Someone pressed Ctrl-C. Commands that leave something say what, as the text of their KeyboardInterrupt."""
+
+    exit_code = 130
+
+    def __str__(self) -> str:
+        return self.what
 
 
 def _debugging() -> bool:
     return os.environ.get("BITSMITH_DEBUG", "") not in ("", "0")
 
 
-def _complain(text: str) -> None:
-    """One line on stderr."""
-    sys.stderr.write(f"{paint('bitsmith:', 'red', sys.stderr)} {text}\n")
+def _failed(arguments: Sequence[str], fault: BitsmithError) -> int:
+    """Tell what went wrong in one line of stderr and, for programs, as JSON on stdout; returns the exit code."""
+    # The command line itself may be what is wrong, so that nothing has been read of it.
+    if "--json" in arguments:
+        say_error(fault)
+    sys.stderr.write(f"{paint('bitsmith:', 'red', sys.stderr)} {fault}\n")
+    return fault.exit_code

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 
 from bitsmith.cli.options import add_input_shape, add_target, shapes_given
-from bitsmith.cli.output import say
+from bitsmith.cli.output import progress_for, say
 from bitsmith.console import paint
 
 
@@ -21,6 +21,7 @@ def run(options: argparse.Namespace) -> int:
     """Print what blocks; 0 if nothing does, else 1."""
     from bitsmith.legality import check
 
+    progress_for(options, "check")
     found = check(options.model, options.target, shapes_given(options))
     lines = []
     for refusal in found.refusals:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bitsmith.cli.options import (
@@ -178,31 +179,55 @@ def run(options: argparse.Namespace) -> int:
         input_shapes=shapes_given(options),
     )
     recipe = given if options.recipe is None else Recipe.read(options.recipe).overridden(given)
-    progress = progress_for(options)
+    progress = progress_for(options, "read the model")
     seconds: list[dict[str, object]] = []
 
     def tell(record: Record) -> None:
         happened = record.changes.made or record.changes.refused or record.seconds > WORTH_A_LINE
-        if isinstance(progress, ProgressLine) and happened:
-            progress.clear()
-            sys.stderr.write(f"  {record.one.name:<22}{record.changes!s:<28}{duration(record.seconds):>10}\n")
+        if isinstance(progress, ProgressLine) and progress.is_shown and happened:
+            progress.write(f"  {record.one.name:<22}{record.changes!s:<28}{duration(record.seconds):>10}")
         seconds.append({"pass": str(record.one), "seconds": record.seconds})
 
-    artifact = compile(
-        options.model,
-        target=options.target,
-        calibration=options.calibration,
-        out=Path(options.out),
-        recipe=recipe,
-        verify_each=options.verify_each,
-        dump_dir=None if options.dump_dir is None else Path(options.dump_dir),
-        explain=options.explain,
-        progress=progress,
-        tell=tell,
-    )
+    out = Path(options.out)
+    with _interrupts_told(out, options.dump_dir):
+        artifact = compile(
+            options.model,
+            target=options.target,
+            calibration=options.calibration,
+            out=out,
+            recipe=recipe,
+            verify_each=options.verify_each,
+            dump_dir=None if options.dump_dir is None else Path(options.dump_dir),
+            explain=options.explain,
+            progress=progress,
+            tell=tell,
+        )
     result = {"folder": options.out, **artifact.manifest, "seconds": seconds}
-    say(options, summary(artifact.manifest, Path(options.out)), result)
+    say(options, summary(artifact.manifest, out), result)
     return 0
+
+
+@contextmanager
+def _interrupts_told(out: Path, dump_dir: str | None) -> Iterator[None]:
+    """Say what an interrupt within leaves in the folder: a compile that was all but over is not taken back."""
+    before = _identity(out)
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if _identity(out) != before:
+            raise KeyboardInterrupt(f"interrupted; {out}/ was written already, and is whole") from stop
+        if dump_dir is not None:
+            kept = f"{out}/ is as it was, {dump_dir}/ holds the passes so far"
+            raise KeyboardInterrupt(f"interrupted; {kept}") from stop
+        raise
+
+
+def _identity(folder: Path) -> int | None:
+    """What tells a folder from another of that name, which takes its place as a whole."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
 
 
 COMMANDS = (("compile", "compile a float model into an integer artifact", add_options, run),)

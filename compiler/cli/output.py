@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from bitsmith.console import ProgressLine
+from bitsmith.errors import BitsmithError
 from bitsmith.progress import Progress, silent
 
 
 def say(options: argparse.Namespace, lines: Iterable[str], result: Any) -> None:
     """Print the result: as JSON under --json, else the lines, unless --quiet."""
+    end_progress()
     if options.json:
         print(json.dumps(finite(result), indent=1, ensure_ascii=False, allow_nan=False))
     elif not options.quiet:
@@ -22,9 +24,33 @@ def say(options: argparse.Namespace, lines: Iterable[str], result: Any) -> None:
             print(line)
 
 
-def progress_for(options: argparse.Namespace) -> Progress:
-    """Where a command tells how far it is: stderr, or nowhere under --quiet."""
-    return silent if options.quiet else ProgressLine(sys.stderr)
+def say_error(fault: BitsmithError) -> None:
+    """Print an error as JSON: its parts, each as in `BitsmithError`, and the exit code."""
+    parts = {"what": fault.what, "where": fault.where, "fix": fault.fix, "exit_code": fault.exit_code}
+    print(json.dumps({"error": parts}, indent=1, ensure_ascii=False))
+
+
+_lines: list[ProgressLine] = []
+
+
+def progress_for(options: argparse.Namespace, task: str = "") -> Progress:
+    """Where a command tells how far it is: stderr, if that is a terminal; nowhere under --quiet and --json.
+
+    task: what it does from now on, where it takes a while before anything else is told.
+    """
+    if options.quiet or options.json:
+        return silent
+    line = ProgressLine(sys.stderr)
+    _lines.append(line)
+    if task:
+        line(task, 0, 0)
+    return line
+
+
+def end_progress() -> None:
+    """Wipe what was said of progress: the result follows, or an error."""
+    while _lines:
+        _lines.pop().end()
 
 
 def finite(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Progress on a terminal and elsewhere, by a clock that the test turns."""
 
 import io
+import threading
 
 import pytest
 
@@ -19,57 +20,125 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
-def test_what_is_over_in_two_seconds_is_not_worth_a_word(stream: io.StringIO) -> None:
-    clock = Clock()
+def line(clock: Clock) -> tuple[ProgressLine, Terminal]:
+    """A line whose own ticking is put off for good, on a terminal."""
+    stream = Terminal()
     progress = ProgressLine(stream, clock)
+    progress.end()
+    return progress, stream
+
+
+def shown(stream: Terminal) -> list[str]:
+    """What stood in the line, one text after the other."""
+    return [text.rstrip() for text in stream.getvalue().split("\r") if text.strip()]
+
+
+def test_what_is_over_in_two_seconds_is_not_worth_a_word() -> None:
+    clock = Clock()
+    progress, stream = line(clock)
     for done in range(11):
         clock.now = done * 0.19
         progress("calibrate", done, 10)
+        progress.tick()
     assert stream.getvalue() == ""
 
 
-def test_elsewhere_a_line_every_few_seconds_with_the_time_left() -> None:
+def test_elsewhere_than_on_a_terminal_nothing_is_said() -> None:
     clock, stream = Clock(), io.StringIO()
     progress = ProgressLine(stream, clock)
     for done in range(101):
         clock.now = done * 0.1
         progress("calibrate", done, 100)
-    assert stream.getvalue().splitlines() == [
-        "calibrate: 20 of 100 (20 %), 8.0 s left",
-        "calibrate: 70 of 100 (70 %), 3.0 s left",
-        "calibrate: 100 done in 10 s",
-    ]
+        progress.tick()
+    assert stream.getvalue() == ""
 
 
 def test_a_terminal_has_one_line_that_is_wiped_at_the_end() -> None:
-    clock, stream = Clock(), Terminal()
-    progress = ProgressLine(stream, clock)
+    clock = Clock()
+    progress, stream = line(clock)
     for done in range(5):
         clock.now = done * 1.0
         progress("calibrate", done, 4)
     assert "\n" not in stream.getvalue()
-    shown = [text.rstrip() for text in stream.getvalue().split("\r")]
-    assert [text for text in shown if text] == [
+    assert shown(stream) == [
         "calibrate: 2 of 4 (50 %), 2.0 s left",
         "calibrate: 3 of 4 (75 %), 1.0 s left",
         "calibrate: 4 done in 4.0 s",
     ]
-    assert shown[-1] == ""
+    assert stream.getvalue().endswith("\r")
+
+
+def test_the_line_goes_on_where_nothing_is_heard() -> None:
+    clock = Clock()
+    progress, stream = line(clock)
+    progress("g++", 0, 0)
+    for clock.now in (1.0, 2.5, 3.0, 4.0):
+        progress.tick()
+    progress("verify", 0, 20)
+    clock.now = 7.0
+    progress("verify", 10, 20)
+    for clock.now in (9.0, 11.0):
+        progress.tick()
+    assert shown(stream) == [
+        "g++: 2.5 s so far",
+        "g++: 4.0 s so far",
+        "verify: 10 of 20 (50 %), 3.0 s left",
+        "verify: 10 of 20 (50 %), 1.0 s left",
+        "verify: 10 of 20 (50 %), 7.0 s so far",
+    ]
+
+
+def test_the_line_ticks_by_itself() -> None:
+    class Seen(Terminal):
+        said = threading.Event()
+
+        def write(self, text: str) -> int:
+            self.said.set()
+            return super().write(text)
+
+    clock, stream = Clock(), Seen()
+    progress = ProgressLine(stream, clock)
+    progress("g++", 0, 0)
+    clock.now = 3.0
+    assert stream.said.wait(timeout=60)
+    progress.end()
+    assert shown(stream) == ["g++: 3.0 s so far"]
+
+
+def test_text_that_stays_goes_above_the_line() -> None:
+    clock = Clock()
+    progress, stream = line(clock)
+    progress("calibrate", 0, 4)
+    clock.now = 3.0
+    progress("calibrate", 3, 4)
+    progress.write("fold-batch-norm 3 changed")
+    progress.end()
+    said = "calibrate: 3 of 4 (75 %), 1.0 s left"
+    assert stream.getvalue() == f"\r{said}\r{' ' * len(said)}\rfold-batch-norm 3 changed\n"
+
+
+def test_a_line_is_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    clock = Clock()
+    progress, stream = line(clock)
+    progress("a task of a long name", 0, 0)
+    clock.now = 3.0
+    progress.tick()
+    assert shown(stream) == ["a task of a long na"]
 
 
 def test_an_unknown_total_has_no_time_left() -> None:
-    clock, stream = Clock(), io.StringIO()
-    progress = ProgressLine(stream, clock)
+    clock = Clock()
+    progress, stream = line(clock)
     progress("search", 0, 0)
     clock.now = 3.0
     progress("search", 7, 0)
-    assert stream.getvalue() == "search: 7 done, 3.0 s so far\n"
+    assert shown(stream) == ["search: 7 done, 3.0 s so far"]
 
 
 def test_a_new_task_starts_its_own_clock() -> None:
-    clock, stream = Clock(), io.StringIO()
-    progress = ProgressLine(stream, clock)
+    clock = Clock()
+    progress, stream = line(clock)
     progress("one", 0, 2)
     clock.now = 3.0
     progress("two", 1, 2)
