@@ -8,17 +8,20 @@ mixes samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from onnx import NodeProto, TensorProto
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.importing.draft import INTEGERS, Draft
+from bitsmith.importing.draft import INTEGERS, Draft, type_name
 from bitsmith.importing.fixed_batch import free_batch
 from bitsmith.importing.infer import Dims, InferenceFailure, Inferred, infer, set_shape
 from bitsmith.importing.input_shapes import InputShapes, example_shape, input_samples, show_shape
 from bitsmith.importing.screen import node_label
 from bitsmith.ir.graph import BATCH
+
+LIMIT = 2**31 - 1
+"""Bytes that one sample of a value may take, in float32."""
 
 _PROBES = (2, 3)
 _TYPES = (TensorProto.UNDEFINED, TensorProto.FLOAT, TensorProto.BOOL, *INTEGERS)
@@ -34,6 +37,8 @@ def resolve_shapes(draft: Draft, given: InputShapes) -> None:
     unknown, and UnsupportedError where the batch is fixed, moved or mixed with another dimension.
     """
     samples, fixed = input_samples(draft, given)
+    for name, sample in samples.items():
+        _require_affordable(sample, f"input {name}")
     if fixed is not None:
         free_batch(draft, samples, fixed)
     first, second = (_probe(draft, samples, batch, fixed) for batch in _PROBES)
@@ -87,7 +92,7 @@ def _check_reshape(node: NodeProto, *probes: Inferred) -> None:
 def _screen_type(node: NodeProto, name: str, kind: int) -> None:
     if kind not in _TYPES:
         raise UnsupportedError(
-            f"{name} is {TensorProto.DataType.Name(kind).lower()}, not float32",
+            f"{name} is {type_name(kind)}, not float32",
             where=node_label(node),
             fix="Export the model in float32 throughout.",
         )
@@ -119,4 +124,14 @@ def _merge(node: NodeProto, name: str, first: Dims | None, second: Dims | None, 
             where=where,
             fix="The input is too small for the windows that slide over it, or a slice takes nothing.",
         )
+    _require_affordable(merged, where)
     return tuple(merged)
+
+
+def _require_affordable(shape: Sequence[int | str], where: str) -> None:
+    """Refuse a value before anything of its size is allocated."""
+    size = 4 * math.prod(one for one in shape if isinstance(one, int))
+    if size > LIMIT:
+        raise UnsupportedError(
+            f"a sample of it takes {size:,} bytes, more than 2 GiB", where=where, fix="Compile a smaller model."
+        )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from bitsmith.errors import ModelError, UnsupportedError
 
@@ -81,6 +82,11 @@ class Draft:
         graph.doc_string = model.graph.doc_string
         graph.input.extend(value for value in model.graph.input if value.name not in self.constants)
         graph.output.extend(model.graph.output)
+        # Some exporters write -1 for what is not known; onnx's tools would end the process over it.
+        for value in [*graph.input, *graph.output]:
+            for dimension in value.type.tensor_type.shape.dim:
+                if dimension.dim_value < 0:
+                    dimension.Clear()
         self.model = fresh
 
     def for_tools(self) -> ModelProto:
@@ -117,13 +123,14 @@ class Draft:
 
 
 def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """The nodes of a graph and of the graphs inside its nodes."""
-    for node in graph.node:
+    """The nodes of a graph and of the graphs inside its nodes, each before what is inside it."""
+    waiting = list(reversed(graph.node))
+    while waiting:
+        node = waiting.pop()
         yield node
         for attribute in node.attribute:
             inner = [attribute.g] if attribute.type == AttributeProto.GRAPH else list(attribute.graphs)
-            for one in inner:
-                yield from all_nodes(one)
+            waiting.extend(one for graph in reversed(inner) for one in reversed(graph.node))
 
 
 def _constant(node: NodeProto) -> npt.NDArray[Any] | None:
@@ -146,17 +153,27 @@ def _constant(node: NodeProto) -> npt.NDArray[Any] | None:
 def _array(tensor: TensorProto, where: str) -> npt.NDArray[Any]:
     if tensor.data_type not in _KNOWN:
         raise UnsupportedError(
-            f"a constant of type {_type_name(tensor.data_type)}", where=where, fix="Export the model in float32."
+            f"a constant of type {type_name(tensor.data_type)}", where=where, fix="Export the model in float32."
         )
+    return array_of(tensor, where)
+
+
+def array_of(tensor: TensorProto, where: str) -> npt.NDArray[Any]:
+    """The array of a tensor, of narrow integers one to an element. Raises ModelError, located at `where`."""
     try:
+        if min(tensor.dims, default=0) < 0:
+            raise ValueError("a size below 0")
+        if uses_external_data(tensor):  # Or a file of that name in the current folder would be read.
+            raise ValueError("its data are elsewhere")
         array: npt.NDArray[Any] = numpy_helper.to_array(tensor)
-    except (ValueError, TypeError) as fault:
+    except (ValueError, TypeError, LookupError) as fault:
         raise ModelError(
             f"its data does not fill its shape {list(tensor.dims)}", where=where, fix="Export the model again."
         ) from fault
     return array
 
 
-def _type_name(kind: int) -> str:
+def type_name(kind: int) -> str:
+    """A type of elements as messages call it, be it one that there is not."""
     known = dict(zip(TensorProto.DataType.values(), TensorProto.DataType.keys(), strict=True))
     return str(known.get(kind, f"number {kind}")).lower()

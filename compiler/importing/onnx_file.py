@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from onnx import ModelProto, TensorProto
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 
 from bitsmith.errors import ModelError
+from bitsmith.importing.draft import all_nodes
+from bitsmith.importing.names import with_plain_names
 
 LIMIT = 2**31 - 1
 """Bytes a protobuf may have; also what all weights together may take here."""
@@ -21,10 +24,11 @@ def read_model(source: str | os.PathLike[str] | ModelProto) -> ModelProto:
     Raises ModelError for whatever is not a readable ONNX model. Nothing outside the folder of the file is read.
     """
     if isinstance(source, ModelProto):
-        _refuse_external(source)
-        return source
+        model = with_plain_names(source, source.graph.name if isinstance(source.graph.name, str) else "the model")
+        _refuse_external(model)
+        return model
     path = Path(source)
-    model = _parse(path)
+    model = with_plain_names(_parse(path), str(path))
     if not model.graph.node and not model.graph.output and not model.opset_import:
         raise ModelError("not an ONNX model", where=str(path), fix="Give a file that torch.onnx or the like exported.")
     _load_external(model, path)
@@ -54,12 +58,23 @@ def _parse(path: Path) -> ModelProto:
         model.ParseFromString(data)
     except DecodeError:
         raise ModelError(
-            "not an ONNX model, or a truncated one", where=str(path), fix="Copy or export the file again."
+            "not an ONNX model, a truncated one, or one nested too deep",
+            where=str(path),
+            fix="Copy or export the file again.",
         ) from None
     return model
 
 
 def _external(model: ModelProto) -> list[TensorProto]:
+    """The initializers whose data are in other files; ModelError for any other tensor of that kind."""
+    for node in itertools.chain(all_nodes(model.graph), *(function.node for function in model.functions)):
+        for attribute in node.attribute:
+            if any(map(uses_external_data, [attribute.t, *attribute.tensors])):
+                raise ModelError(
+                    f"the data of its attribute {attribute.name} are in another file",
+                    where=f"{node.op_type} {node.name or ', '.join(node.output)}",
+                    fix="Save the model again: only initializers may be stored so.",
+                )
     return [tensor for tensor in model.graph.initializer if uses_external_data(tensor)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.importing.draft import STANDARD, Draft, all_nodes
+from bitsmith.importing.draft import STANDARD, Draft, all_nodes, type_name
 
 LOWEST, HIGHEST = 7, 26
 """The opsets that are read."""
@@ -35,6 +35,7 @@ def screen_model(model: ModelProto) -> None:
     Model-local functions are opened by the caller; their domains are allowed here.
     """
     screen_opsets(model)
+    screen_nodes(model)
     graph = model.graph
     if not graph.output:
         raise ModelError("the graph has no outputs", where=graph.name or "the model", fix="Export the model again.")
@@ -48,12 +49,10 @@ def screen_model(model: ModelProto) -> None:
         )
     bodies: list[Iterable[NodeProto]] = [all_nodes(graph), *(function.node for function in model.functions)]
     functions = {(function.domain, function.name) for function in model.functions}
-    for index, body in enumerate(bodies):
+    for body in bodies:
         for node in body:
             if (node.domain, node.op_type) not in functions:
                 _screen_node(node)
-            if index == 0:
-                _refuse_references(node)
 
 
 def screen_opsets(model: ModelProto) -> None:
@@ -71,6 +70,18 @@ def screen_opsets(model: ModelProto) -> None:
             where=model.graph.name or "the model",
             fix="Export it at opset 17, or convert it with onnx.version_converter.",
         )
+
+
+def screen_nodes(model: ModelProto) -> None:
+    """Refuse nodes that make nothing, or that refer to attributes of a function, where they are in none."""
+    for node in all_nodes(model.graph):
+        referring = [one.name for one in node.attribute if one.ref_attr_name]
+        if referring or not any(node.output):
+            raise ModelError(
+                f"its attribute {referring[0]} refers to a function's" if referring else "makes nothing",
+                where=node_label(node),
+                fix="Export the model again.",
+            )
 
 
 def node_label(node: NodeProto) -> str:
@@ -101,17 +112,6 @@ def _screen_node(node: NodeProto) -> None:
         raise UnsupportedError("a sequence or optional value", where=where, fix="Use tensors throughout.")
 
 
-def _refuse_references(node: NodeProto) -> None:
-    """Only in the body of a function is there something that an attribute can refer to."""
-    for attribute in node.attribute:
-        if attribute.ref_attr_name:
-            raise ModelError(
-                f"its attribute {attribute.name} refers to one of a function, and it is in none",
-                where=node_label(node),
-                fix="Export the model again.",
-            )
-
-
 def screen_inputs(values: Iterable[ValueInfoProto]) -> None:
     """Refuse graph inputs that are not float32 tensors."""
     for value in values:
@@ -121,7 +121,7 @@ def screen_inputs(values: Iterable[ValueInfoProto]) -> None:
             found = "no type" if kind is None else f"a {kind.removesuffix('_type')}".replace("_", " ")
             raise UnsupportedError(f"{found}, not a tensor", where=where, fix="Use float32 tensors.")
         if value.type.tensor_type.elem_type != TensorProto.FLOAT:
-            name = TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+            name = type_name(value.type.tensor_type.elem_type)
             fix = _TO_FLOAT32 if name in _FLOATS.values() else "Make the model take float32, and convert outside of it."
             raise UnsupportedError(f"of type {name}, not float32", where=where, fix=fix)
 

@@ -1,6 +1,7 @@
 """Each target takes what it starts from, and some mutations of it; `make fuzz` looks for more."""
 
 import warnings
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from bitsmith.errors import BitsmithError, InternalError
 from tests.fuzz.fuzz_target import TooSlow, attempt
 from tests.fuzz.registry import TARGETS
+
+FOUND = Path(__file__).parent / "found"
+"""Inputs that broke the promise once, by target; each has the name of its fault."""
 
 MUTATIONS = {"compile": 4, "model": 20}
 """Of targets that take long; of others 50."""
@@ -35,3 +39,9 @@ def test_anything_else_is_a_finding(fault: BaseException) -> None:
     finding = attempt(target, b"")
     assert finding is not None
     assert type(fault).__name__ in finding.told
+
+
+@pytest.mark.parametrize("path", sorted(FOUND.glob("*/*")), ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_what_was_found_before_is_refused(path: Path) -> None:
+    finding = attempt(TARGETS[path.parent.name], path.read_bytes())
+    assert finding is None, finding.told

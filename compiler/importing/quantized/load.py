@@ -14,7 +14,7 @@ from bitsmith.importing.load import load_graph
 from bitsmith.importing.onnx_file import read_model
 from bitsmith.importing.quantized import operators, qdq, qonnx
 from bitsmith.importing.quantized.reader import Reader
-from bitsmith.importing.screen import screen_opsets
+from bitsmith.importing.screen import screen_nodes, screen_opsets
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.quantizers import QUANTIZER, Quantizers
 
@@ -66,6 +66,7 @@ def load_quantized(
             model = inliner.inline_local_functions(model)
         except (RuntimeError, ValueError) as fault:
             raise UnsupportedError(f"its functions cannot be inlined ({fault})", where=model.graph.name) from None
+    screen_nodes(model)
     read, quantizers = Reader(model, HANDLERS).read()
     graph = load_graph(read, input_shapes)
     for node in graph.nodes("Identity"):

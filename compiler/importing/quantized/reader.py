@@ -16,7 +16,7 @@ import numpy.typing as npt
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from bitsmith.errors import ModelError, UnsupportedError
-from bitsmith.importing.draft import STANDARD
+from bitsmith.importing.draft import STANDARD, array_of
 from bitsmith.importing.evaluate import CannotEvaluate, evaluate
 from bitsmith.importing.quantized.constants import QuantizedConstant
 from bitsmith.importing.screen import node_label
@@ -99,7 +99,7 @@ class Reader:
         self._names = made | {one.name for one in [*model.graph.initializer, *model.graph.input]}
         self._node_names = {node.name for node in model.graph.node}
         for tensor in model.graph.initializer:
-            self._held[tensor.name] = array_of(tensor)
+            self._held[tensor.name] = array_of(tensor, f"initializer {tensor.name}")
         for value in model.graph.input:
             if value.name not in self._held:
                 integers = value.type.tensor_type.elem_type in INTEGER_INPUTS
@@ -144,7 +144,10 @@ class Reader:
             self._handlers[node.op_type](self, node)
             return
         if node.op_type == "Constant" and node.domain in STANDARD:
-            self._held[node.output[0]] = self._evaluated(node, [])[0]
+            try:
+                self._held[node.output[0]] = self._evaluated(node, [])[0]
+            except CannotEvaluate as fault:
+                raise ModelError(f"is no constant ({fault})", where=node_label(node)) from fault
             return
         held = [self._held.get(name) for name in node.input if name]
         if held and all(isinstance(one, np.ndarray) for one in held) and self._is_small(held):
@@ -328,19 +331,6 @@ def _agree(made: Format, read: Format) -> bool:
 def name_of(node: NodeProto, index: int) -> str:
     """How a message calls an operand."""
     return node.input[index] if index < len(node.input) and node.input[index] else f"number {index + 1}"
-
-
-def array_of(tensor: TensorProto) -> Array:
-    """The array of an initializer; narrow integers as they are, one to an element."""
-    try:
-        array: Array = numpy_helper.to_array(tensor)
-    except (ValueError, TypeError) as fault:
-        raise ModelError(
-            f"its data does not fill its shape {list(tensor.dims)}",
-            where=f"initializer {tensor.name}",
-            fix="Export the model again.",
-        ) from fault
-    return array
 
 
 def attribute(node: NodeProto, name: str, default: Any) -> Any:
