@@ -21,7 +21,7 @@ FloatArray = npt.NDArray[np.float32]
 Table = dict[str, dict[int, float]]
 """By name and bits: nats, or whatever else is told of a part at a width."""
 
-MEMORY = 128 << 20
+MEMORY = 80 << 20
 """Bytes of float activations that are held at a time: samples are looked at in as many parts as that takes."""
 
 ROUNDED = 1 << 23
