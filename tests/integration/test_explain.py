@@ -37,7 +37,7 @@ def test_the_worst_layers_are_printed_as_the_manifest_has_them(
         for help in one["helps"][:2]:
             assert f"{help['change']} would gain {help['gain_db']:.1f} dB" in line
         assert one["layer"] in page
-    assert "What rounding costs" in page
+    assert "Where accuracy was lost, and what would help" in page
 
 
 def test_the_manifest_has_every_layer_after_every_pass_that_changed_one(compiled: Path, digits: Path) -> None:
@@ -79,5 +79,5 @@ def test_no_explain_leaves_it_out(bitsmith: Run, arguments: list[object], tmp_pa
     assert said.code == 0, said.err
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["explain"] is None
     assert not re.search("worst layers", said.out)
-    assert "What rounding costs" not in (tmp_path / "out" / "report.html").read_text()
+    assert "Where accuracy was lost" not in (tmp_path / "out" / "report.html").read_text()
     assert bitsmith("report", tmp_path / "out").code == 0

@@ -1,0 +1,84 @@
+"""The page of a compiled folder: every picture and figure of its manifest, in one file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+
+from bitsmith.artifact import REPORT
+from bitsmith.errors import ArtifactError
+from bitsmith.manifest import MANIFEST, file_sha256, read_manifest, write_manifest, write_whole
+from bitsmith.report import losses, memory, network
+from bitsmith.report.cards import Card, cards
+from bitsmith.report.layers import layers_of
+from bitsmith.report.overview import overview
+from bitsmith.report.templates import fill
+
+TEMPLATE = "page.html.j2"
+
+MISSHAPEN = (TemplateError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What a manifest that lacks something, or has something else in its place, leads to."""
+
+KNOWN = (
+    *("model", "versions", "target", "calibration", "data_free", "quantized_by_others", "seed", "inputs", "outputs"),
+    *("left_to_host", "size", "macs", "costs", "budgets", "program", "distance", "verification", "values", "passes"),
+)
+"""Tables of a manifest that the templates read as they are."""
+
+
+def render(manifest: Mapping[str, Any]) -> str:
+    """The page for a manifest, with or without the hashes of its files."""
+    layers = layers_of(manifest)
+    details = cards(manifest, layers)
+    given = {name: manifest.get(name) for name in KNOWN}
+    return fill(
+        TEMPLATE,
+        {
+            **given,
+            "overview": overview(manifest, layers),
+            "network": network.draw(manifest, layers, {card.layer.index for card in details}),
+            "layers": layers,
+            "cards": details,
+            "most_macs": max((layer.macs for layer in layers), default=0),
+            "memory": memory.draw(manifest["memory"]) if manifest.get("memory") else None,
+            "losses": losses.draw(manifest, layers),
+            "worst": _worst(details, manifest),
+            "explain": manifest.get("explain"),
+            "command": shlex.join(manifest.get("command") or ()),
+            "arena": [one for one in manifest.get("choices") or () if one["where"] not in {x.name for x in layers}],
+        },
+    )
+
+
+def _worst(details: Sequence[Card], manifest: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
+    """The layers that cost the outputs most, and where more is said of them, if it is."""
+    links = {card.layer.name: f"layer-{card.layer.index}" for card in details}
+    return [(one, links.get(one["layer"], "")) for one in (manifest.get("explain") or {}).get("worst", ())]
+
+
+def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
+    """Write the page of a compiled folder to `out`, or into the folder itself; returns where it is."""
+    path = Path(folder)
+    manifest = read_manifest(path)
+    try:
+        page = render(manifest)
+    except MISSHAPEN as reason:
+        raise ArtifactError(
+            f"is incomplete: {reason}", where=str(path / MANIFEST), fix="Compile the model again."
+        ) from reason
+    target = path / REPORT if out is None else Path(out)
+    try:
+        write_whole(target, page)
+        if out is None:
+            manifest["files"][REPORT] = file_sha256(target)
+            write_manifest(path, manifest)
+    except OSError as reason:
+        raise ArtifactError(
+            f"cannot be written: {reason.strerror}", where=str(target), fix="Name another file with -o."
+        ) from reason
+    return target
