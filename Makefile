@@ -73,7 +73,7 @@ unit: $(VENV)/.installed-test ## Run the tests
 docs: $(VENV)/.installed-docs ## Build the documentation into build/docs, to be read without a network
 	@rm -rf $(LAID_OUT)
 	@PYTHONWARNINGS=ignore $(SETUP_PY) build_py --build-lib $(LAID_OUT) 2>&1 | { grep -v 'byte-compiling' || true; }
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict -f docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f docs/mkdocs.yml
 	@echo "The pages are in $(CURDIR)/build/docs: open index.html."
 
 bench: $(VENV)/.installed-test ## Run the benchmarks: hours, and the machine to themselves

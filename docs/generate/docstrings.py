@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import griffe
-
 _FIELD = re.compile(r"(?P<names>[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*):\s+(?P<text>\S.*)")
 _CODE = re.compile(r"(`[^`]+`)")
 
@@ -52,12 +50,3 @@ def plain(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return re.sub(r"([*\[\]\\])", r"\\\1", text).replace("<", "&lt;")
-
-
-class PlainDocstrings(griffe.Extension):
-    """Gives every docstring that the reference shows to `markdown`."""
-
-    def on_object(self, *, obj: griffe.Object, **_: object) -> None:
-        """Rewrite one docstring in place."""
-        if obj.docstring is not None:
-            obj.docstring.value = markdown(obj.docstring.value)
