@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TextIO
 
+from bitsmith.printable import printable
+
 QUIET = 2.0
 """Seconds that a task may take before a word is said about it."""
 
@@ -97,7 +99,7 @@ class ProgressLine:
         self._said = now
         text = _progress(self._task, self._done, self._total, self._heard - self._start, now - self._heard)
         # A line that is wider than the terminal would be broken in two, of which one stays.
-        text = text[: shutil.get_terminal_size().columns - 1]
+        text = printable(text)[: shutil.get_terminal_size().columns - 1]
         self._stream.write("\r" + text.ljust(self._width))
         self._stream.flush()
         self._width = len(text)

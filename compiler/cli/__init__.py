@@ -10,6 +10,7 @@ from bitsmith.cli.output import end_progress, say_error
 from bitsmith.cli.parser import parse
 from bitsmith.console import paint
 from bitsmith.errors import BitsmithError, InternalError
+from bitsmith.printable import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,5 +66,5 @@ def _failed(arguments: Sequence[str], fault: BitsmithError) -> int:
     # The command line itself may be what is wrong, so that nothing has been read of it.
     if "--json" in arguments:
         say_error(fault)
-    sys.stderr.write(f"{paint('bitsmith:', 'red', sys.stderr)} {fault}\n")
+    sys.stderr.write(f"{paint('bitsmith:', 'red', sys.stderr)} {printable(str(fault))}\n")
     return fault.exit_code

@@ -11,6 +11,7 @@ from typing import Any
 
 from bitsmith.console import ProgressLine
 from bitsmith.errors import BitsmithError
+from bitsmith.printable import printable_json, printable_line
 from bitsmith.progress import Progress, silent
 
 
@@ -18,16 +19,16 @@ def say(options: argparse.Namespace, lines: Iterable[str], result: Any) -> None:
     """Print the result: as JSON under --json, else the lines, unless --quiet."""
     end_progress()
     if options.json:
-        print(json.dumps(finite(result), indent=1, ensure_ascii=False, allow_nan=False))
+        print(printable_json(json.dumps(finite(result), indent=1, ensure_ascii=False, allow_nan=False)))
     elif not options.quiet:
         for line in lines:
-            print(line)
+            print(printable_line(line))
 
 
 def say_error(fault: BitsmithError) -> None:
     """Print an error as JSON: its parts, each as in `BitsmithError`, and the exit code."""
     parts = {"what": fault.what, "where": fault.where, "fix": fault.fix, "exit_code": fault.exit_code}
-    print(json.dumps({"error": parts}, indent=1, ensure_ascii=False))
+    print(printable_json(json.dumps({"error": parts}, indent=1, ensure_ascii=False)))
 
 
 _lines: list[ProgressLine] = []
