@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from bitsmith.errors import ModelError, UnsupportedError
@@ -27,6 +29,9 @@ _FLOATS = {"float16": "float16", "bfloat16": "bfloat16", "float64": "double"}
 _TO_FLOAT32 = "Export the model in float32: model.float() before torch.onnx.export, or an unconverted file."
 # Here an infinity means "no bound" or "never wins", which is exact.
 _MAY_BE_INFINITE = {("Clip", 1), ("Clip", 2), ("Pad", 2)}
+_MULTIPLIED = ("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "LayerNormalization", "MatMul")
+HUGE = 1e18
+"""From which on the square of a weight is no float32: one bit of an exponent, flipped, is enough."""
 
 
 def screen_model(model: ModelProto) -> None:
@@ -127,7 +132,7 @@ def screen_inputs(values: Iterable[ValueInfoProto]) -> None:
 
 
 def screen_constants(draft: Draft) -> None:
-    """Refuse weights that are not float32 or not finite.
+    """Refuse weights that are not float32, not finite, or beyond what can be multiplied in float32.
 
     A float16 or double constant that only a Cast reads is no weight yet: folding makes it float32.
     """
@@ -142,12 +147,22 @@ def screen_constants(draft: Draft) -> None:
                     where=f"initializer {name}, read by {node_label(node)}",
                     fix=_TO_FLOAT32,
                 )
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                bad = "NaN" if np.isnan(array).any() else "infinity"
-                if bad == "infinity" and (node.op_type, index) in _MAY_BE_INFINITE:
-                    continue
+            bad = _spoilt(array, node.op_type, index) if array.dtype.kind == "f" and array.size else ""
+            if bad:
                 raise ModelError(
                     f"contains {bad}",
                     where=f"initializer {name}, read by {node_label(node)}",
                     fix="Repair the weights: training diverged, or the file is damaged.",
                 )
+
+
+def _spoilt(array: npt.NDArray[Any], op: str, index: int) -> str:
+    """What makes a constant none to compute with; empty for most."""
+    lowest, highest = float(array.min()), float(array.max())
+    if math.isnan(lowest):
+        return "NaN"
+    if math.isinf(lowest) or math.isinf(highest):
+        return "" if (op, index) in _MAY_BE_INFINITE else "infinity"
+    if op in _MULTIPLIED and max(-lowest, highest) > HUGE:
+        return f"{max(lowest, highest, key=abs):.3g}, whose square is no float32"
+    return ""

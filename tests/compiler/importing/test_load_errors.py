@@ -515,3 +515,12 @@ def test_groups_that_do_not_fit_the_channels(groups: int) -> None:
     made = sketch.add("Conv", "x", normal(4, 3, 1, 1), outputs=["y"], group=groups)
     error = refusal(sketch.model(made))
     assert error.what == f"a weight of [4, 3, 1, 1] in {groups} groups does not fit 3 channels"
+
+
+def test_a_weight_with_a_bit_of_its_exponent_flipped() -> None:
+    weight = normal(3, 8)
+    weight[1, 2] = 3.7e29
+    sketch = Sketch(x=("N", 8))
+    error = refusal(sketch.model(sketch.add("MatMul", "x", sketch.hold(weight.T, "w"))))
+    assert "3.7e+29" in error.what
+    assert "initializer w" in error.where
