@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NUMBER = re.compile(r"\d[\d,.]*(?:e[+-]\d+)?")
+NUMBER = re.compile(r"\b[\da-f]*\d[\da-f,.]*(?:e[+-]\d+)?")
 
 
 def follow(page: Path, folder: Path, environment: Mapping[str, str] | None = None) -> list[str]:
@@ -26,8 +26,16 @@ def follow(page: Path, folder: Path, environment: Mapping[str, str] | None = Non
     for language, name, text in BLOCK.findall(page.read_text(encoding="utf-8")):
         if language == "sh":
             shell = ["bash", "-euo", "pipefail", "-c", text]
-            done = subprocess.run(shell, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, text + done.stdout + done.stderr
+            done = subprocess.run(
+                shell,
+                cwd=folder,
+                env=variables,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, text + done.stdout
             said.append(done.stdout)
         elif language == "text":
             absent = _lines(text) - _lines(said[-1])

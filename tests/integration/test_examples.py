@@ -57,6 +57,22 @@ def clone(repository: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_keyword_model_in_32_kib_as_its_page_fits_it(clone: Path, model_file: Callable[[str], Path]) -> None:
+    machine_of("cortex-m4")
+    models = {model_file(f"dscnn_kws{kind}").parent for kind in (".onnx", ".calib.npz", ".eval.npz")}
+    page = clone / "examples" / "keyword_spotting" / "README.md"
+    refused, fitted, measured = follow(page, clone, {"MODELS": str(models.pop())})
+    assert "over its budget" in refused
+    score = re.search(r"^c +top1 (\S+)", fitted, re.MULTILINE)
+    assert score is not None
+    assert float(score[1]) > 0.89
+    # What its compiler makes of it, not only what was foretold.
+    sizes = re.search(r"^ +(\d+)\t +0\t +(\d+)\t.*model\.o$", measured, re.MULTILINE)
+    assert sizes is not None
+    assert int(sizes[1]) <= 32 * 1024
+    assert int(sizes[2]) <= 12 * 1024
+
+
 def test_quantizing_for_onnx_runtime_as_its_page_does(clone: Path) -> None:
     *_, verified, used = follow(clone / "examples" / "onnxruntime" / "README.md", clone)
     assert "integer.onnx: 0 of 6,000 outputs differ on 600 samples" in verified
