@@ -16,6 +16,7 @@ from bitsmith.backends.c.kernels.dsp import (
     DspLinear,
     DspNarrowConv,
     DspNarrowLinear,
+    DspPairedConv,
     DspPairedLinear,
 )
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
@@ -47,6 +48,7 @@ FAMILIES: tuple[KernelFamily, ...] = (
     HeliumAdd(),
     DspDepthwise(),
     DspConv(),
+    DspPairedConv(),
     DspNarrowConv(),
     DspLinear(),
     DspPairedLinear(),

@@ -13,7 +13,7 @@ from bitsmith.backends.c.kernels.requantize import requantize_step
 from bitsmith.backends.c.kernels.weights import weights
 from bitsmith.backends.c.kernels.window import Window, gap, window
 from bitsmith.ir.formats import IntegerArray
-from bitsmith.ir.integer import Conv
+from bitsmith.ir.integer import Conv, Linear
 
 
 def window_of(site: Site, operation: Conv) -> Window:
@@ -24,6 +24,11 @@ def window_of(site: Site, operation: Conv) -> Window:
 def weight_rows(operation: Conv) -> IntegerArray:
     """A row an output, its taps in row-major order and the channels of each side by side: (outputs, taps * inputs)."""
     return np.ascontiguousarray(np.moveaxis(operation.weight, 1, -1)).reshape(len(operation.weight), -1)
+
+
+def rows_of(operation: Conv | Linear) -> IntegerArray:
+    """A row an output, in the order in which its inputs lie in memory."""
+    return weight_rows(operation) if isinstance(operation, Conv) else operation.weight
 
 
 @dataclass(frozen=True, eq=False)

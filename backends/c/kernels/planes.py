@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from bitsmith.backends.c.kernels.accumulate import bias
-from bitsmith.backends.c.kernels.conv import weight_rows, window_of
+from bitsmith.backends.c.kernels.conv import rows_of, window_of
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.requantize import requantize_step
 from bitsmith.backends.c.kernels.window import gap
@@ -111,11 +111,6 @@ class TableProducts(KernelFamily):
             gaps={} if over is None else {0: gap(site, over.first_reads(), buffered=True)},
             note=f"{note}, {chunk * GROUP} inputs at a time" if sums else note,
         )
-
-
-def rows_of(operation: Conv | Linear) -> IntegerArray:
-    """A row of weights an output."""
-    return weight_rows(operation) if isinstance(operation, Conv) else operation.weight
 
 
 def plane_count(rows: IntegerArray) -> int:

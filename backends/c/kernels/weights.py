@@ -82,6 +82,12 @@ def narrowest(rows: IntegerArray) -> int:
     return 32
 
 
+def span_bits(rows: IntegerArray) -> int | None:
+    """The width, 2 or 4 bits, that holds each row's weights above its lowest; None where they take more."""
+    span = int(np.ptp(rows.astype(np.int64), axis=1).max(initial=0))
+    return next((bits for bits in PACKED if span < 1 << bits), None)
+
+
 def width(bits: int) -> int:
     """The width that elements of so many bits are kept in."""
     return next(one for one in (*PACKED, 8, 16) if bits <= one)

@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 
 from bitsmith.backends.c import build
-from bitsmith.backends.c.kernels.dsp.narrow import PLACES, narrow_stream
+from bitsmith.backends.c.kernels.dsp.narrow import PLACES, DspNarrowConv
 from bitsmith.backends.c.kernels.dsp.narrow_linear import DspNarrowLinear
 from bitsmith.backends.c.kernels.dsp.packed import Settled
+from bitsmith.backends.c.kernels.dsp.paired import DspPairedConv, paired
 from bitsmith.backends.c.kernels.dsp.paired_linear import DspPairedLinear
 from bitsmith.backends.c.machines import run_program
 from bitsmith.execution.batches import vectors
-from bitsmith.ir.integer import Linear
+from bitsmith.ir.integer import Conv, IntegerGraph, Linear
 from tests.backends.c.agreement import HOST, assert_equal
 from tests.backends.c.needs import machine_of
 from tests.backends.c.test_helium import narrowed, side_by_side, strided
 from tests.backends.onnxruntime.graphs import conv, linear
 
-FAMILY = "dsp narrow conv"
+FAMILIES = {4: "dsp narrow conv", 2: "dsp paired conv"}
 DSP = ("multiply", "long-multiply", "dsp")
 
 
@@ -30,6 +31,8 @@ CASES = {
             conv((5, 4), 16, 8, kernel=1, weight_bits=bits),
             conv((5, 3), 6, 12, kernel=1, weight_bits=bits),
             conv((1, 2), 4, 8, kernel=1, weight_bits=bits),
+            conv((3, 3), 5, 24, kernel=1, weight_bits=bits),
+            conv((4, 5), 4, 16, weight_bits=bits),
             conv((7, 6), 9, 16, weight_bits=bits, per_channel=False),
             conv((5, 5), 5, 4, weight_bits=bits, clamp=(-20, 90)),
             conv((5, 4), 1, 3, weight_bits=bits),
@@ -47,30 +50,37 @@ CASES = {
 @pytest.mark.parametrize("bits", CASES)
 def test_plain_c(bits: int) -> None:
     program = assert_equal(CASES[bits], target=replace(HOST, features=DSP))
-    assert {step.kernel.family for step in program.steps} == {FAMILY}
+    assert {step.kernel.family for step in program.steps} == {FAMILIES[bits]}
 
 
 @pytest.mark.parametrize("bits", CASES)
 def test_assembly(bits: int) -> None:
     target, machine = machine_of("cortex-m4")
     program = build(CASES[bits], target)
-    assert {step.kernel.family for step in program.steps} == {FAMILY}
+    assert {step.kernel.family for step in program.steps} == {FAMILIES[bits]}
     outcome = run_program(machine, program, vectors(CASES[bits], 4, seed=5))
     assert outcome.passed, outcome.meaning
 
 
-@pytest.mark.parametrize("bits", [4, 2])
-def test_words_hold_weights_above_the_lowest_where_instructions_take_them(bits: int) -> None:
-    group = 32 // bits
-    rows = np.random.default_rng(bits).integers(-3, -3 + (1 << bits), (2, group))
+def test_words_hold_4_bit_weights_above_the_lowest_where_instructions_take_them() -> None:
+    rows = np.random.default_rng(4).integers(-3, 13, (2, 8))
     rows[:, 0] = -3, -2
     rows[1] = np.maximum(rows[1], -2)
-    stream = narrow_stream(Settled(rows, np.array([3, -1]), np.array([5, 6])), bits).astype(np.int32).tolist()
-    assert [number / 2 ** (8 - bits) for number in stream[:4]] == [-3, -2, 3, -1]
+    stream = DspNarrowConv().stream(Settled(rows, np.array([3, -1]), np.array([5, 6]))).astype(np.int32).tolist()
+    assert [number / 2**4 for number in stream[:4]] == [-3, -2, 3, -1]
     assert stream[-2:] == [5, 6]
     for row, word, lowest in zip(rows, stream[4:6], (-3, -2), strict=True):
-        held = [(word >> bits * place & (1 << bits) - 1) + lowest for place in range(group)]
-        assert held == row[list(PLACES[bits])].tolist()
+        held = [(word >> 4 * place & 15) + lowest for place in range(8)]
+        assert held == row[list(PLACES)].tolist()
+
+
+def test_words_of_2_bit_weights_come_in_twos_the_last_outputs_first() -> None:
+    settled = settled_rows(2, 3, 24)
+    stream = DspPairedConv().stream(settled).astype(np.int64).reshape(2, 10)
+    _, words = paired(settled)
+    np.testing.assert_array_equal(stream[:, 4:8], [[0, *words[1]], [0, *words[0]]])
+    assert stream[:, 8:].tolist() == [[1, 0], [1, 1]]
+    assert stream[1, :2].tolist() == [(1 << 32) - 4, 1]
 
 
 LINEAR = side_by_side(
@@ -112,19 +122,27 @@ def test_linear_in_assembly() -> None:
     assert outcome.passed, outcome.meaning
 
 
-def test_sums_of_two_outputs_keep_apart_at_their_ends() -> None:
+@pytest.mark.parametrize(
+    "graph",
+    [linear((64,), 4, weight_bits=2), conv((1, 3), 4, 64, kernel=1, weight_bits=2)],
+    ids=["linear", "conv"],
+)
+def test_sums_of_two_outputs_keep_apart_at_their_ends(graph: IntegerGraph) -> None:
     """Weights and inputs whose products in a lower half are as large as they get, beside upper halves of both signs."""
-    graph = linear((64,), 4, weight_bits=2)
     rows = np.tile(np.array([[3], [0], [3], [3]], np.int64) - 2, (1, 64))
     rows[:, ::16] = np.array([[-2], [1], [-2], [-2]])
     (operation,) = graph.operations
-    assert isinstance(operation, Linear)
-    graph = replace(graph, operations=(replace(operation, weight=rows.astype(operation.weight.dtype)),))
-    inputs = {graph.inputs[0]: np.array([[127] * 64, [-128] * 64, [-128, 127] * 32], np.int8)}
+    assert isinstance(operation, (Conv, Linear))
+    weight = rows.reshape(operation.weight.shape).astype(operation.weight.dtype)
+    graph = replace(graph, operations=(replace(operation, weight=weight),))
+    pattern = np.array([[127] * 64, [-128] * 64, [-128, 127] * 32], np.int8)
+    shape = graph.values["x"].shape
+    inputs = {"x": np.stack([np.resize(row, shape[::-1]).T for row in pattern])}
+    program = assert_equal(graph, inputs, target=replace(HOST, features=DSP))
     target, machine = machine_of("cortex-m4")
-    for program in (assert_equal(graph, inputs, target=replace(HOST, features=DSP)), build(graph, target)):
-        assert {step.kernel.family for step in program.steps} == {"dsp paired linear"}
-    outcome = run_program(machine, program, inputs)
+    for one in (program, build(graph, target)):
+        assert all(step.kernel.family.startswith("dsp paired") for step in one.steps)
+    outcome = run_program(machine, build(graph, target), inputs)
     assert outcome.passed, outcome.meaning
 
 
@@ -142,8 +160,8 @@ def test_words_of_4_bit_linear_weights_have_a_sign_by_half() -> None:
         held = [(word >> 4 * place & 15) - 1 for place in range(8)]
         held[3] = (held[3] + 1 ^ 8) - 1
         held[7] = (held[7] + 1 ^ 8) - 1
-        assert held == row[list(PLACES[4])].tolist()
-    signed = (settled.rows + 1)[:, list(PLACES[4])].reshape(4, 2, -1)[..., -1] - 8
+        assert held == row[list(PLACES)].tolist()
+    signed = (settled.rows + 1)[:, list(PLACES)].reshape(4, 2, -1)[..., -1] - 8
     np.testing.assert_array_equal(start, (127 * signed.sum(axis=1) << 12) % (1 << 32))
     np.testing.assert_array_equal(lowest, np.full(4, (1 << 32) - (1 << 12)))
 

@@ -9,6 +9,7 @@ from bitsmith.backends.c.kernels.dsp.depthwise import DspDepthwise
 from bitsmith.backends.c.kernels.dsp.linear import DspLinear
 from bitsmith.backends.c.kernels.dsp.narrow import DspNarrowConv
 from bitsmith.backends.c.kernels.dsp.narrow_linear import DspNarrowLinear
+from bitsmith.backends.c.kernels.dsp.paired import DspPairedConv
 from bitsmith.backends.c.kernels.dsp.paired_linear import DspPairedLinear
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "DspLinear",
     "DspNarrowConv",
     "DspNarrowLinear",
+    "DspPairedConv",
     "DspPairedLinear",
 ]

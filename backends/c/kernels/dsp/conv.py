@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bitsmith.backends.c.kernels.conv import weight_rows, window_of
-from bitsmith.backends.c.kernels.dsp.packed import FEW, GROUP, UNIT, rescale, settle, stream, why_not
-from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.conv import window_of
+from bitsmith.backends.c.kernels.dsp.packed import FEW, GROUP, Sums, stream, sums_of_bytes
+from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
 from bitsmith.backends.c.kernels.window import Window, gap
 from bitsmith.ir.integer import Conv
 
@@ -20,7 +20,7 @@ WRITTEN_OUT = 9
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is made three pixels at a time.
+    """How an image is made some pixels at a time.
 
     whole:  tiles that are written where they belong. left: pixels of the last tile, which is made aside; 0 for none.
     beyond: elements that a tile writes after its own: one, in the place of the next pixel, of channels that are odd in
@@ -34,15 +34,15 @@ class Tiling:
     aside: int
 
     @classmethod
-    def of(cls, over: Window, outputs: int) -> Tiling:
+    def of(cls, over: Window, outputs: int, at_once: int) -> Tiling:
         """That of an image of so many channels."""
         pixels = over.output[0] * over.output[1]
         beyond = outputs % OUTPUTS
-        left = pixels % PIXELS or PIXELS * beyond
-        return cls((pixels - left) // PIXELS, left, beyond, PIXELS * outputs + beyond if left else 0)
+        left = pixels % at_once or at_once * beyond
+        return cls((pixels - left) // at_once, left, beyond, at_once * outputs + beyond if left else 0)
 
 
-class DspConv(KernelFamily):
+class DspConv(FittingFamily[Sums]):
     """Columns of three pixels side by side, expanded to 16 bits, times two rows of packed weights.
 
     Of 17 instructions 12 multiply and accumulate twice, 24 products in all.
@@ -50,24 +50,20 @@ class DspConv(KernelFamily):
 
     name: ClassVar[str] = "dsp conv"
 
-    def refusal(self, site: Site) -> str | None:
+    def fit(self, site: Site) -> Sums | str:
         operation = site.operation
         if not isinstance(operation, Conv):
             return "it is no convolution"
-        if operation.groups != 1:
-            return "it has groups"
-        return why_not(site, operation)
+        return sums_of_bytes(site, operation) if operation.groups == 1 else "it has groups"
 
-    def kernel(self, site: Site) -> Kernel:
+    def made(self, site: Site, fit: Sums) -> Kernel:
         operation = site.operation
         assert isinstance(operation, Conv)
-        over, rows = window_of(site, operation), weight_rows(operation)
-        outputs, length = rows.shape
+        over = window_of(site, operation)
+        outputs, length = fit.settled.rows.shape
         groups = -(-length // GROUP)
         channels = site.x.shape[-1]
-        tiling = Tiling.of(over, outputs)
-        settled = settle(site, rows, operation, UNIT)
-        assert settled is not None
+        tiling = Tiling.of(over, outputs, PIXELS)
         column = PIXELS * 2 * 4 * groups
         direct = over.is_pointwise and channels % GROUP == 0
         # What is not whole words is gathered byte by byte first.
@@ -87,7 +83,7 @@ class DspConv(KernelFamily):
                 "written_out": WRITTEN_OUT,
                 "tiles": tiling.whole,
                 "left": tiling.left,
-                "rescale": rescale(operation.requantize, UNIT),
+                "rescale": fit.rescale,
                 "direct": direct,
                 "gathered": gathered,
                 "column": column,
@@ -97,7 +93,7 @@ class DspConv(KernelFamily):
                 Constant(
                     "stream",
                     "uint32_t",
-                    stream(settled, OUTPUTS, last_first=True),
+                    stream(fit.settled, OUTPUTS, last_first=True),
                     "of two outputs each: weights of four inputs, starts, the other weights, multipliers",
                 ),
             ),

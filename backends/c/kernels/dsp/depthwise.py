@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from bitsmith.backends.c.kernels.conv import weight_rows, window_of
-from bitsmith.backends.c.kernels.dsp.packed import UNIT, rescale, settle, starts, why_not
-from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.dsp.packed import UNIT, Sums, starts, sums_of_bytes
+from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
 from bitsmith.backends.c.kernels.weights import weights
 from bitsmith.backends.c.kernels.window import Window
 from bitsmith.ir.formats import Format, IntegerType
@@ -21,7 +21,7 @@ REACH = 1020
 """Bytes that a load of two words reaches from its base."""
 
 
-class DspDepthwise(KernelFamily):
+class DspDepthwise(FittingFamily[Sums]):
     """Two neighbouring outputs read the same two words a row: 12 instructions for their 18 products.
 
     A channel is copied to a padded plane before anything of it is written, so the result may lie where the input is.
@@ -29,7 +29,7 @@ class DspDepthwise(KernelFamily):
 
     name: ClassVar[str] = "dsp depthwise"
 
-    def refusal(self, site: Site) -> str | None:
+    def fit(self, site: Site) -> Sums | str:
         operation = site.operation
         if not isinstance(operation, Conv):
             return "it is no convolution"
@@ -41,19 +41,17 @@ class DspDepthwise(KernelFamily):
             return "it is not 3x3 in steps of 1 or 2"
         if 4 * _width(over) + 4 > REACH or channels > 2000:
             return "it is too wide"
-        return why_not(site, operation, unpacks=True)
+        return sums_of_bytes(site, operation, unpacks=True)
 
-    def kernel(self, site: Site) -> Kernel:
+    def made(self, site: Site, fit: Sums) -> Kernel:
         operation = site.operation
         assert isinstance(operation, Conv)
-        over, rows = window_of(site, operation), weight_rows(operation)
+        over, settled = window_of(site, operation), fit.settled
         stride, channels = over.strides[0], site.x.shape[-1]
         width, height = _width(over), (over.output[0] - 1) * stride + 3
         seen = tuple(min(over.size[axis], (height, width)[axis] - over.pads[axis]) for axis in range(2))
-        settled = settle(site, rows, operation, UNIT)
-        assert settled is not None
         # Rows that were cleared may not be of the grid that the others are packed for.
-        packs = np.array_equal(settled.rows, rows)
+        packs = np.array_equal(settled.rows, weight_rows(operation))
         stored = weights(settled.rows, operation.weight_format if packs else EIGHT_BITS)
         bias = starts(settled.bias, np.zeros(channels, np.int64))
         return Kernel(
@@ -67,7 +65,7 @@ class DspDepthwise(KernelFamily):
                 "height": height,
                 "seen": seen,
                 "chunk": max(n for n in range(1, LARGEST_CHUNK + 1) if seen[1] % n == 0),
-                "rescale": rescale(operation.requantize, UNIT),
+                "rescale": fit.rescale,
                 "weights": stored,
             },
             constants=(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.backends.c.kernels.dsp.narrow import span_bits
-from bitsmith.backends.c.kernels.dsp.packed import Rescale, Settled, Words, rescale, settle
+from bitsmith.backends.c.kernels.dsp.packed import Settled, Sums, Words, sums_of_bits
 from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
 from bitsmith.ir.integer import Linear
 
@@ -25,15 +23,7 @@ WRITTEN_OUT = 4
 """Groups in a round of the loop, which can begin at any of them."""
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """What a Linear multiplies by, and how its sums are rescaled."""
-
-    settled: Settled
-    rescale: Rescale
-
-
-class PackedLinear(FittingFamily[Rows]):
+class PackedLinear(FittingFamily[Sums]):
     """Rows of weights packed in `bits`, whose sums are 2^`unit` times those of products when they are rescaled.
 
     sums: of inputs, stand before the column. filling: the input that comes to nothing.
@@ -49,26 +39,15 @@ class PackedLinear(FittingFamily[Rows]):
     def stream(self, settled: Settled) -> Words:
         """What four outputs read, then the next four: lowest weights, starts, words, multipliers; 0 of none."""
 
-    def fit(self, site: Site) -> Rows | str:
+    def fit(self, site: Site) -> Sums | str:
         operation = site.operation
         if not isinstance(operation, Linear):
             return "it is no Linear"
-        rule, rows = operation.requantize, operation.weight
-        if "dsp" not in site.target.features:
-            return "the target has no DSP extension"
-        if math.prod(site.x.shape) != rows.shape[1]:
+        if math.prod(site.x.shape) != operation.weight.shape[1]:
             return "its input has several rows"
-        if any(tensor.format.type.storage != np.int8 for tensor in (site.x, site.output)):
-            return "it is not of signed 8-bit values"
-        if (span_bits(rows) or 8) > self.bits:
-            return f"the weights of an output span more than {self.bits} bits"
-        last = rescale(rule, self.unit)
-        if last is None or rule.multiplier.size not in (1, len(rows)):
-            return "its requantize step has no form of SMMLA, or multipliers not by channel"
-        settled = settle(site, rows, operation, self.unit)
-        return f"its accumulator may pass 2^{31 - self.unit}" if settled is None else Rows(settled, last)
+        return sums_of_bits(site, operation, self.bits, self.unit)
 
-    def made(self, site: Site, fit: Rows) -> Kernel:
+    def made(self, site: Site, fit: Sums) -> Kernel:
         outputs, inputs = fit.settled.rows.shape
         groups = -(-inputs // GROUP)
         column = 4 * (GROUP // 2 * groups + self.sums)
@@ -98,7 +77,12 @@ class PackedLinear(FittingFamily[Rows]):
                     f"of four outputs each: lowest weights, starts, {32 // self.bits} weights a word, multipliers",
                 ),
             ),
-            helpers=("dsp/intrinsics.c.j2", "dsp/narrow.c.j2", f"dsp/linear_{self.bits}_bits.c.j2"),
+            helpers=(
+                "dsp/intrinsics.c.j2",
+                "dsp/narrow.c.j2",
+                *(["dsp/expand_2_bits.c.j2"] if self.bits == 2 else []),
+                f"dsp/linear_{self.bits}_bits.c.j2",
+            ),
             scratch=column + (made if made > outputs else 0),
             # The input is read through before anything is written.
             gaps={0: -site.output.bytes},

@@ -38,9 +38,9 @@ class DspNarrowLinear(PackedLinear):
         inputs = settled.rows.shape[1]
         lowest, above = above_lowest(settled)
         # Fields by half, each half's last with a sign.
-        fields = above[..., PLACES[BITS]].reshape(*above.shape[:2], 2, GROUP // 2)
+        fields = above[..., PLACES].reshape(*above.shape[:2], 2, GROUP // 2)
         there = (np.arange(above[0].size) < inputs).astype(np.int64).reshape(-1, GROUP)
-        fields[..., -1] -= there[:, PLACES[BITS]].reshape(-1, 2, GROUP // 2)[..., -1] << (BITS - 1)
+        fields[..., -1] -= there[:, PLACES].reshape(-1, 2, GROUP // 2)[..., -1] << (BITS - 1)
         start = settled.bias + OFFSET * fields[..., -1].sum(axis=(1, 2))
         halves = (fields << BITS * np.arange(GROUP // 2)).sum(axis=-1) & 0xFFFF
         words = filled(halves[..., 0] | halves[..., 1] << 16).transpose(0, 2, 1)

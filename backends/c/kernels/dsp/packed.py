@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.backends.c.kernels.conv import rows_of
 from bitsmith.backends.c.kernels.kernel import Site
-from bitsmith.backends.c.kernels.weights import weights
+from bitsmith.backends.c.kernels.weights import span_bits, weights
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import Conv, Linear, Requantize, requantized
 
@@ -109,26 +110,45 @@ def settle(site: Site, rows: IntegerArray, operation: Conv | Linear, unit: int) 
     return Settled(wide, bias - site.x.zero_point * wide.sum(axis=1), multiplier)
 
 
-def why_not(site: Site, operation: Conv | Linear, unit: int = UNIT, unpacks: bool = False) -> str | None:
-    """Why an operation cannot be done on packed halves; None if it can. unpacks: whether from fewer bits than 8 too."""
-    rule, weight = operation.requantize, operation.weight
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What an operation multiplies by, and how its sums are rescaled."""
+
+    settled: Settled
+    rescale: Rescale
+
+
+def sums(site: Site, operation: Conv | Linear, unit: int) -> Sums | str:
+    """The sums of an operation, 2^unit times those of products when they are rescaled; or why there are none."""
+    rule, rows = operation.requantize, rows_of(operation)
     if "dsp" not in site.target.features:
         return "the target has no DSP extension"
-    kinds = (site.x.format.type, site.output.format.type)
-    if any(kind.storage != np.int8 for kind in kinds):
+    if any(tensor.format.type.storage != np.int8 for tensor in (site.x, site.output)):
         return "it is not of signed 8-bit values"
-    stored = weights(weight.reshape(len(weight), -1), operation.weight_format)
+    last = rescale(rule, unit)
+    if last is None:
+        return "its requantize step has no form of SMMLA"
+    if rule.multiplier.size not in (1, len(rows)):
+        return "its multipliers are not by channel"
+    settled = settle(site, rows, operation, unit)
+    return f"its accumulator may pass 2^{31 - unit}" if settled is None else Sums(settled, last)
+
+
+def sums_of_bytes(site: Site, operation: Conv | Linear, unpacks: bool = False) -> Sums | str:
+    """The same for weights of 8 bits. unpacks: whether weights of fewer are taken too."""
+    stored = weights(rows_of(operation), operation.weight_format)
     if stored.bits > 8 or ((stored.bits < 8 or stored.looked_up) and not unpacks):
         return "its weights are packed more tightly, or looked up"
-    if int(weight.min(initial=0)) < -127 or int(weight.max(initial=0)) > 127:
+    if int(operation.weight.min(initial=0)) < -127 or int(operation.weight.max(initial=0)) > 127:
         return "its weights pass 127"
-    if rescale(rule, unit) is None:
-        return "its requantize step has no form of SMMLA"
-    if rule.multiplier.size not in (1, len(weight)):
-        return "its multipliers are not by channel"
-    if settle(site, weight.reshape(len(weight), -1), operation, unit) is None:
-        return f"its accumulator may pass 2^{31 - unit}"
-    return None
+    return sums(site, operation, UNIT)
+
+
+def sums_of_bits(site: Site, operation: Conv | Linear, bits: int, unit: int) -> Sums | str:
+    """The same for weights that are held above the lowest of their output."""
+    if (span_bits(rows_of(operation)) or 8) > bits:
+        return f"the weights of an output span more than {bits} bits"
+    return sums(site, operation, unit)
 
 
 def words(rows: IntegerArray) -> tuple[Words, npt.NDArray[np.int64]]:

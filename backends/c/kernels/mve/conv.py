@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bitsmith.backends.c.kernels.conv import window_of
-from bitsmith.backends.c.kernels.dsp.narrow import span_bits
 from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.mve import narrow
 from bitsmith.backends.c.kernels.mve.products import HELPERS, refusal, settled, steps, unit
+from bitsmith.backends.c.kernels.weights import span_bits
 from bitsmith.backends.c.kernels.window import gap
 from bitsmith.ir.integer import Conv
 

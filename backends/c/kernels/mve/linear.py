@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from bitsmith.backends.c.kernels.dsp.narrow import span_bits
 from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.mve import narrow
 from bitsmith.backends.c.kernels.mve.products import HELPERS, refusal, settled, steps, unit
+from bitsmith.backends.c.kernels.weights import span_bits
 from bitsmith.ir.integer import Linear
 
 OUTPUTS = 4

@@ -10,21 +10,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.backends.c.kernels.conv import weight_rows
-from bitsmith.backends.c.kernels.dsp.narrow import span_bits
+from bitsmith.backends.c.kernels.conv import rows_of
 from bitsmith.backends.c.kernels.dsp.packed import Settled
 from bitsmith.backends.c.kernels.kernel import Constant, Site
 from bitsmith.backends.c.kernels.mve.products import unfit
+from bitsmith.backends.c.kernels.weights import span_bits
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import Conv, Linear
 
 LANES = 16
 """Bytes of a vector."""
-
-
-def rows_of(operation: Conv | Linear) -> IntegerArray:
-    """The weights of each output in the order of its inputs."""
-    return weight_rows(operation) if isinstance(operation, Conv) else operation.weight
 
 
 def refusal(site: Site, operation: Conv | Linear) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitsmith.backends.c.kernels.conv import weight_rows
+from bitsmith.backends.c.kernels.conv import rows_of
 from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale, settle
 from bitsmith.backends.c.kernels.kernel import Constant, Site
 from bitsmith.backends.c.kernels.weights import weights
@@ -55,8 +55,7 @@ def unfit(site: Site, operation: Conv | Linear, rows: IntegerArray) -> str | Non
 
 def settled(site: Site, operation: Conv | Linear) -> Settled:
     """Rows of weights, biases and multipliers of an operation that is not refused."""
-    rows = weight_rows(operation) if isinstance(operation, Conv) else operation.weight
-    found = settle(site, rows, operation, unit(operation.requantize) or 0)
+    found = settle(site, rows_of(operation), operation, unit(operation.requantize) or 0)
     assert found is not None
     return found
 
