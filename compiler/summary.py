@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from bitsmith.allocation.budgets import shown
 from bitsmith.console import columns, paint
-from bitsmith.report import decibels_text, ratio_text, thousands
+from bitsmith.report.texts import decibels_text, ratio_text, thousands
 
 
 def summary(manifest: Mapping[str, Any], folder: Path) -> list[str]:
@@ -45,7 +45,21 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "verified", verification_line(one)
     for step in manifest["left_to_host"]:
         yield "left to the host", f"{step['op']} on {step['output']}, in float"
-    yield "files", ", ".join([*manifest["files"], "manifest.json"])
+    yield "files", ", ".join(_files([*manifest["files"], "manifest.json"]))
+
+
+LISTED = 8
+"""Files of one folder that are listed by name: projects of FPGA tools have hundreds."""
+
+
+def _files(names: Sequence[str]) -> Iterator[str]:
+    """The names, but those of a folder of many as one, with how many there are."""
+    for folder, found in groupby(sorted(names, key=lambda name: "/" not in name), lambda name: name.partition("/")[0]):
+        inside = [name for name in found if "/" in name]
+        if len(inside) > LISTED:
+            yield f"{folder}/ ({len(inside)} files)"
+        else:
+            yield from inside or [folder]
 
 
 def _adopted(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

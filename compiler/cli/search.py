@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +25,6 @@ from bitsmith.console import columns, paint
 
 if TYPE_CHECKING:
     from bitsmith.search.results import Results
-
-INTERRUPTED = 130
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -120,12 +117,11 @@ def run(options: argparse.Namespace) -> int:
             recipe=recipe,
             options=wanted,
             choose_on=options.choose_on,
-            progress=progress_for(options),
+            progress=progress_for(options, "read the model"),
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         kept = "the points so far are kept: the same command goes on from them"
-        sys.stderr.write(f"{paint('bitsmith:', 'red', sys.stderr)} interrupted; {kept}\n")
-        return INTERRUPTED
+        raise KeyboardInterrupt(f"interrupted; {kept}") from stop
     say(options, _lines(results, Path(options.out)), {"folder": options.out, **results.to_json()})
     return 0
 
@@ -133,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
 def _lines(results: Results, folder: Path) -> list[str]:
     """The front as a table, and how uniform bits compare."""
     from bitsmith.allocation.budgets import shown
-    from bitsmith.report import decibels_text
+    from bitsmith.report.texts import decibels_text
     from bitsmith.search.results import finite
 
     best = results.front
