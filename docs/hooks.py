@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from docs.generate import commands, measured, passes, targets
+from docs.generate import commands, measured, passes, picture, targets
 from docs.generate.repository import ROOT, borrowed, pictures, text_of, title_of
 
 MEASURED = "measured/index.md"
@@ -17,9 +18,13 @@ GENERATED = {
     "reference/targets.md": targets.page,
 }
 
+log = logging.getLogger("mkdocs.hooks.bitsmith")
+
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill the sections that are empty in mkdocs.yml."""
+    if picture.FILE.read_text(encoding="utf-8") != picture.drawn():
+        log.warning("%s is not what the tables say: python -m docs.generate.picture", picture.FILE.name)
     sections: dict[str, list[Any]] = {"Examples": [], "Measured": [{"Overview": MEASURED}]}
     for one in borrowed():
         if one.page.startswith("examples/"):
@@ -39,9 +44,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add every page that is not in pages/."""
     elsewhere, shown = borrowed(), pictures()
     pages = {one.source: one.page for one in elsewhere}
-    for page, picture in shown.items():
-        files.append(File.generated(config, page, abs_src_path=str(ROOT / picture)))
-        pages[picture] = page
+    for page, source in shown.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+        pages[source] = page
     results = [one for one in elsewhere if one.page.startswith("measured/")]
     for one in elsewhere:
         text = text_of(one, pages)
