@@ -35,6 +35,9 @@ HEADER_LIMIT = 10_000
 WHOLE_LIMIT = 64 * 2**20
 """Bytes of an array that may be loaded whole."""
 
+BOMB, RATIO = 2**30, 200
+"""Bytes of an array, and how many times what it takes packed: beyond both it is no data. Zeros are packed 1000 to 1."""
+
 CHUNK = 2**18
 
 # What zipfile and the decompressors under it raise for bytes that no writer of zip files would have made.
@@ -216,6 +219,8 @@ class NpzFile:
             info = archive.getinfo(f"{key}.npy")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise zipfile.BadZipFile(f"{key} is compressed by a method that numpy never writes")
+            if info.file_size > max(BOMB, RATIO * info.compress_size):
+                raise zipfile.BadZipFile(f"{key} claims {info.file_size:,} bytes, packed into {info.compress_size:,}")
             with archive.open(info) as member:
                 yield member, info.file_size
 

@@ -274,16 +274,49 @@ def test_pickles_are_never_loaded(path):
 
 def test_a_size_that_the_stream_does_not_hold(path):
     """A small file that declares gigabytes, in header and directory alike, ends before it fills them."""
-    claimed = (30_000_000, 16)
+    claimed = (10_000_000, 16)
     content = npy_with_header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {claimed}}}".encode())
     save_members(path, zipfile.ZIP_DEFLATED, x=content + VALUES.tobytes())
-    declared = len(content) + 30_000_000 * 16 * 4
+    declared = len(content) + 10_000_000 * 16 * 4
     raw = bytearray(path.read_bytes())
     directory = raw.index(b"PK\x01\x02")
     raw[directory + 24 : directory + 28] = struct.pack("<I", declared)
     path.write_bytes(raw)
-    assert len(Dataset.open(path, VECTOR)) == 30_000_000
+    assert len(Dataset.open(path, VECTOR)) == 10_000_000
     assert peak_bytes(lambda: refusal(path)) < 2**20
+
+
+def test_a_bomb_is_not_unpacked(path):
+    """Zeros, packed a thousand to one: 10 MB would be 10 GB to read. Here the first of them say how many follow."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (160000000, 16)}"
+    content = npy_with_header(header)
+    size = len(content) + 160_000_000 * 16 * 4
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as member:
+        member.write(content)
+        for _ in range(64):
+            member.write(bytes(2**20))
+    raw = bytearray(path.read_bytes())
+    entry = raw.index(b"PK\x01\x02")
+    assert size > 2**32
+    # Sizes beyond 32 bits stand in the directory's extra field.
+    extra = struct.pack("<HHQ", 1, 8, size)
+    name = entry + 46 + len("x.npy")
+    raw[entry + 24 : entry + 28] = b"\xff" * 4
+    raw[entry + 30 : entry + 32] = struct.pack("<H", len(extra))
+    raw[name:name] = extra
+    end = raw.index(b"PK\x05\x06")
+    raw[end + 12 : end + 16] = struct.pack("<I", end - entry)
+    path.write_bytes(raw)
+    told = refusal(path)
+    assert f"x claims {size:,} bytes, packed into 65," in told
+    assert peak_bytes(lambda: refusal(path)) < 2**20
+
+
+def test_archives_in_archives_are_not_opened(path, tmp_path):
+    inner = tmp_path / "inner.npz"
+    np.savez(inner, x=VALUES)
+    save_members(path, x=inner.read_bytes())
+    assert "no .npy header" in refusal(path)
 
 
 def test_arrays_too_large_to_load_whole(path, monkeypatch):
