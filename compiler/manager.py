@@ -21,19 +21,27 @@ from bitsmith.module import Module
 
 @dataclass
 class Changes:
-    """What one run of a pass did: what it changed, what it left alone and why, and what it found out."""
+    """What one run of a pass did: what it changed, what it left alone and why, and what it found out.
+
+    made:    what was changed, as reports call it.
+    refused: what was left alone, each with the reason.
+    notes:   what was found out, a sentence each.
+    """
 
     made: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def change(self, where: Node | str) -> None:
+        """Take note of a node, or of what a text calls it, that was changed."""
         self.made.append(_located(where))
 
     def refuse(self, where: Node | str, reason: str) -> None:
+        """Take note of what was left alone, and why: a clause that can follow a colon."""
         self.refused.append((_located(where), reason))
 
     def note(self, text: str) -> None:
+        """Take note of something found out, which the summary and the manifest tell."""
         self.notes.append(text)
 
     def __str__(self) -> str:
@@ -90,7 +98,12 @@ class Pass(ABC):
 
 @dataclass(frozen=True)
 class Step:
-    """What the callback sees: after the import (`done` is None) and after each pass."""
+    """What the callback sees: after the import (`done` is None) and after each pass.
+
+    module:  as the pass left it; a callback only reads it.
+    index:   how many passes have run, of `total`.
+    done:    the pass that ran. changes: what it did. seconds: how long it took.
+    """
 
     module: Module
     index: int

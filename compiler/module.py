@@ -66,11 +66,13 @@ class Module:
     ahead: tuple[Pass, ...] = ()
 
     def require_calibration(self) -> Dataset:
+        """The calibration samples; PipelineError where there are none."""
         if self.calibration is None:
             raise PipelineError("this pipeline needs calibration data", fix="Give --calibration DATA.npz.")
         return self.calibration
 
     def require_statistics(self) -> Statistics:
+        """The statistics; PipelineError where no pass took any."""
         if self.statistics is None:
             raise PipelineError(
                 "a pass reads statistics that no pass before it took",
@@ -79,6 +81,7 @@ class Module:
         return self.statistics
 
     def require_sensitivity(self) -> Sensitivity:
+        """What bits are expected to cost; PipelineError where no pass measured it."""
         if self.sensitivity is None:
             raise PipelineError(
                 "a pass reads sensitivities that no pass before it measured",
@@ -87,6 +90,7 @@ class Module:
         return self.sensitivity
 
     def require_quantizers(self) -> Quantizers:
+        """The quantizers of a model that others quantized; PipelineError for a float one."""
         if self.quantizers is None:
             raise PipelineError(
                 "the model is in float: there are no quantizers to adopt",
@@ -95,6 +99,7 @@ class Module:
         return self.quantizers
 
     def require_integer(self) -> IntegerGraph:
+        """The integer graph; PipelineError where the pipeline made none."""
         if self.integer is None:
             raise PipelineError("the pipeline ends without an integer graph", fix="End the pipeline with `integerize`.")
         return self.integer

@@ -46,9 +46,11 @@ class Interval:
 
     @property
     def magnitude(self) -> int:
+        """The greatest absolute value in it."""
         return max(abs(self.lowest), abs(self.highest))
 
     def minus(self, zero_point: int) -> Interval:
+        """What these integers reach less a zero point."""
         return Interval(self.lowest - zero_point, self.highest - zero_point)
 
 

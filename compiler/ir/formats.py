@@ -30,10 +30,12 @@ class IntegerType:
 
     @property
     def lowest(self) -> int:
+        """The least integer of the type."""
         return -(1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def highest(self) -> int:
+        """The greatest integer of the type."""
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
     @property
@@ -104,6 +106,7 @@ class Format:
 
     @property
     def is_per_channel(self) -> bool:
+        """Whether each channel along `axis` has a scale of its own."""
         return self.axis is not None
 
     def scales_for(self, rank: int) -> npt.NDArray[np.float64]:
@@ -148,6 +151,7 @@ class Format:
         return ((q - self.zero_point) * self.scales_for(q.ndim)).astype(np.float32)
 
     def to_json(self) -> dict[str, object]:
+        """As plain data, as the manifest holds it."""
         grid = {} if self.grid is None else {"grid": self.grid.to_json()}
         base = {} if self.base is None else {"base": self.base}
         return {

@@ -40,10 +40,12 @@ class Codebook:
 
     @property
     def lowest(self) -> int:
+        """The least integer in any row."""
         return min(row[0] for row in self.rows)
 
     @property
     def highest(self) -> int:
+        """The greatest integer in any row."""
         return max(row[-1] for row in self.rows)
 
     def fits(self, channels: int, inputs: int) -> bool:
@@ -62,6 +64,7 @@ class Codebook:
         return np.stack([_nearest(row, one) for row, one in zip(self.rows, steps, strict=True)])
 
     def to_json(self) -> dict[str, object]:
+        """As plain data, as the manifest holds it."""
         return {"kind": self.kind, "bits": self.bits, "rows": [list(row) for row in self.rows]}
 
 
@@ -94,10 +97,12 @@ class Grouped:
 
     @property
     def lowest(self) -> int:
+        """The least product of a level and a multiplier."""
         return -self.highest
 
     @property
     def highest(self) -> int:
+        """The greatest product of a level and a multiplier."""
         return self.code * max(map(max, self.multipliers))
 
     def fits(self, channels: int, inputs: int) -> bool:
@@ -122,6 +127,7 @@ class Grouped:
         return np.clip(np.floor(steps / multipliers + 0.5), -self.code, self.code) * multipliers
 
     def to_json(self) -> dict[str, object]:
+        """As plain data, as the manifest holds it."""
         return {
             "kind": "groups",
             "bits": self.bits,

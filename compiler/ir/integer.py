@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Value:
-    """One tensor: `shape` of one sample, and the format of its integers."""
+    """One tensor: its name, the shape of one sample, and the format of its integers."""
 
     name: str
     shape: Shape
@@ -100,6 +100,7 @@ class Operation:
 
     @property
     def kind(self) -> str:
+        """The name of its class."""
         return type(self).__name__
 
 
@@ -191,7 +192,7 @@ class Softmax(Operation):
         S = sum_j e_j,  k such that 2^30 <= S * 2^k < 2^31
         acc_j = ((e_j * 2^k) * reciprocal(S * 2^k)) >> 30
 
-        which is requantized as any accumulator, or compared with thresholds where the result is in a format of powers.
+    acc is requantized as any accumulator, or compared with thresholds where the result is in a format of powers;
     `reciprocal` (ir/softmax.py) is that of a number of 31 bits.
 
     coarse, fine: int64 of 0 to 2^31 - 1, falling, len(coarse) * len(fine) = 2^bits of x; coarse[0] * fine[0] >> shift
@@ -449,9 +450,11 @@ class IntegerGraph:
         return iter(self.operations)
 
     def operands(self, operation: Operation) -> tuple[Value, ...]:
+        """The values that an operation reads, in order."""
         return tuple(self.values[name] for name in operation.inputs)
 
     def result(self, operation: Operation) -> Value:
+        """The value that an operation makes."""
         return self.values[operation.output]
 
 

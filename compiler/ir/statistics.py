@@ -27,6 +27,7 @@ class Histogram:
 
     @property
     def width(self) -> float:
+        """Of a bin, in the unit of the value."""
         return (self.highest - self.lowest) / len(self.counts)
 
     @property
@@ -50,6 +51,7 @@ class ValueStatistics:
     histogram: Histogram | None
 
     def require_histogram(self) -> Histogram:
+        """The histogram; PipelineError where none was taken."""
         if self.histogram is None:
             raise PipelineError(
                 "this observer needs a histogram, and none was taken",
@@ -85,6 +87,7 @@ class Statistics:
         object.__setattr__(self, "grams", MappingProxyType(dict(self.grams)))
 
     def of(self, value: str) -> ValueStatistics:
+        """What was seen of one value; PipelineError where nothing was."""
         if value not in self.values:
             raise PipelineError(
                 "calibration took no statistics of this value",
