@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.errors import InternalError
+from bitsmith.errors import InternalError, PipelineError
 from bitsmith.ir.grids import Codebook, Grid
 
 IntegerArray = npt.NDArray[np.signedinteger | np.unsignedinteger]
@@ -215,6 +215,12 @@ class Plan:
         object.__setattr__(self, "formats", MappingProxyType(dict(self.formats)))
 
     def __getitem__(self, value: str) -> Format:
+        if value not in self.formats:
+            raise PipelineError(
+                f"no pass has given {value} a format",
+                where="pipeline",
+                fix="Put `quantize-weights` and `quantize-activations` before the pass that needs it.",
+            )
         return self.formats[value]
 
     def __contains__(self, value: str) -> bool:
