@@ -8,7 +8,7 @@ from typing import Any
 
 from bitsmith.report.axis import Tick, linear, round_steps
 from bitsmith.report.layers import Figure, Layer
-from bitsmith.report.texts import grade, mapping, ratio_text
+from bitsmith.report.texts import grade, mapping, ratio_text, tail
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 888, 14, 220
 MOST = 60.0
@@ -29,12 +29,24 @@ class Dot:
 
 
 @dataclass(frozen=True)
+class Label:
+    """The name of a dot, and to which side of it it is written."""
+
+    x: float
+    y: float
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Chart:
-    """line: the points of the errors so far. dots: of layers alone."""
+    """line: the points of the errors so far. dots: of layers alone. label: of the lowest. steps: places of layers."""
 
     line: str
     dots: tuple[Dot, ...]
+    label: Label | None
     ticks: tuple[Tick, ...]
+    steps: tuple[Tick, ...]
     left: float = LEFT
     right: float = RIGHT
     top: float = TOP
@@ -51,6 +63,8 @@ def draw(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Chart | None:
     lowest = min(0.0, *measured)
     up = linear(lowest, MOST, BOTTOM, TOP)
     line = [(across(i), up(level)) for i, (_, so_far, _) in enumerate(points) if (level := _level(so_far)) is not None]
+    worst = min((layer for layer in layers if layer.badness < MOST), key=lambda one: one.badness, default=None)
+    last = len(points) - 1
     return Chart(
         " ".join(f"{x:g},{y:g}" for x, y in line),
         tuple(
@@ -58,8 +72,16 @@ def draw(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Chart | None:
             for i, (name, _, alone) in enumerate(points)
             if (level := _level(alone)) is not None
         ),
+        None if worst is None else _label(worst, across(worst.index), up(min(worst.badness, MOST)), last),
         tuple(Tick(up(value), f"{value:g} dB") for value in round_steps(lowest, MOST)),
+        tuple(Tick(across(place), f"{place + 1:g}") for place in round_steps(0, last, 10) if place == int(place)),
     )
+
+
+def _label(layer: Layer, x: float, y: float, last: int) -> Label:
+    """Beside a dot, on the side that has room."""
+    is_left = layer.index > last / 2
+    return Label(x - 8 if is_left else x + 8, y + 4, "end" if is_left else "start", tail(layer.name, 28))
 
 
 def _level(figure: Figure) -> float | None:

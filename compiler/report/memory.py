@@ -8,10 +8,10 @@ from typing import Any
 
 from bitsmith.report.axis import Tick, linear
 from bitsmith.report.layers import in_use
-from bitsmith.report.texts import of_bytes, tail
+from bitsmith.report.texts import tail
 
 LEFT, TOP, HEIGHT, BELOW = 66, 26, 300, 120
-WIDTH, NARROWEST, WIDEST = 900, 3, 60
+WIDTH, NARROWEST, WIDEST = 1150, 3, 90
 """Of the picture, and of a step in it, at least and at most."""
 
 NAMED = 60
@@ -56,6 +56,7 @@ class MemoryPicture:
     rectangles: tuple[Rectangle, ...]
     bytes_ticks: tuple[Tick, ...]
     step_ticks: tuple[Tick, ...]
+    fullest: str
     rows: tuple[Row, ...]
 
     @property
@@ -80,6 +81,8 @@ def draw(memory: Mapping[str, Any]) -> MemoryPicture | None:
     blocks = memory["blocks"]
     used = [in_use(blocks, index) for index in range(len(steps))]
     is_named = len(steps) <= NAMED
+    unit, size = ("KiB", 1024) if memory["bytes"] >= 4096 else ("bytes", 1)
+    peak = max(range(len(steps)), key=used.__getitem__)
     names = [" to ".join(dict.fromkeys((one[0], one[-1]))) if one else "" for one in steps]
     return MemoryPicture(
         round(LEFT + step * len(steps) + 12),
@@ -87,14 +90,15 @@ def draw(memory: Mapping[str, Any]) -> MemoryPicture | None:
         TOP,
         bottom,
         memory["bytes"],
-        max(range(len(steps)), key=used.__getitem__),
+        peak,
         round(step, 2),
         tuple(
             _rectangle(one, index, step, up(one["offset"]), up(one["offset"] + one["bytes"]), is_named)
             for index, one in enumerate(blocks)
         ),
-        tuple(Tick(up(value), of_bytes(value)) for value in _whole_steps(memory["bytes"])),
+        tuple(Tick(up(value), f"{value / size:g} {unit}") for value in _whole_steps(memory["bytes"])),
         tuple(Tick(round(LEFT + (i + 0.5) * step, 1), tail(name, 22)) for i, name in enumerate(names) if is_named),
+        f"{names[peak]}, {used[peak]:,} bytes in use",
         tuple(
             Row(names[i], used[i], tuple((one["name"], one["offset"], one["bytes"]) for one in _alive(blocks, i)))
             for i in range(len(steps) if is_named else 0)
@@ -110,7 +114,7 @@ def _rectangle(block: Mapping[str, Any], index: int, step: float, low: float, hi
     width = (block["last"] - block["first"] + 1) * step
     name = block["name"]
     fits = named and low - high >= 13 and not block["scratch"]
-    room = int(width / 6.2)
+    room = int((width - 6) / 6.4)
     return Rectangle(
         round(LEFT + block["first"] * step, 1),
         high,
@@ -118,7 +122,7 @@ def _rectangle(block: Mapping[str, Any], index: int, step: float, low: float, hi
         round(low - high, 1),
         "scratch" if block["scratch"] else str(index % COLOURS),
         f"{name}: {block['bytes']:,} bytes at {block['offset']:,}" if named else "",
-        tail(name, room) if fits and room >= 4 else "",
+        tail(name, room) if fits and room >= min(len(name), 9) else "",
     )
 
 

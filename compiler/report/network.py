@@ -117,7 +117,14 @@ def _layer(layer: Layer, total: int, detailed: set[int]) -> Box:
     alone = ratio_text(layer.alone)
     cost = f"; alone it leaves the outputs {alone}" if alone else ""
     link = f"layer-{layer.index}" if layer.index in detailed else f"row-{layer.index}"
-    return _box(link, layer.name, f"{layer.name}: {layer.kind}, {widths}{cost}", short, layer.alone, layer.macs / total)
+    return _box(
+        link, _label(layer), f"{layer.name}: {layer.kind}, {widths}{cost}", short, layer.alone, layer.macs / total
+    )
+
+
+def _label(layer: Layer) -> str:
+    """The name of a layer, without what the second line says: exporters end names with the op."""
+    return layer.name.removesuffix(f"/{layer.kind}") or layer.name
 
 
 def _group(run: Sequence[Layer], total: int) -> Box:

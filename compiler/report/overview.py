@@ -6,11 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitsmith.allocation.budgets import BOPS, FLASH, MEANING, RAM, shown
+from bitsmith.allocation.budgets import BOPS, FLASH, MEAN_ACTIVATION_BITS, MEAN_WEIGHT_BITS, MEANING, RAM, shown
 from bitsmith.report.layers import Layer
 from bitsmith.report.texts import decibels_text, mapping, of_bytes, short, thousands
 
 FLOAT_BITS = 32
+
+NAMES = {
+    RAM: "RAM",
+    BOPS: "bit operations",
+    MEAN_WEIGHT_BITS: "bits a weight",
+    MEAN_ACTIVATION_BITS: "bits an activation",
+}
+"""Of costs, where the name of the budget is not a word."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,16 @@ class Tile:
 
 @dataclass(frozen=True)
 class Overview:
-    """holds: whether everything that must be equal is. differing, compared: outputs, over all forms that must be."""
+    """holds: whether everything that must be equal is. differing, compared: outputs, over all forms that must be.
+
+    loose: forms that need not be equal, as the manifest has them. samples: on which forms were compared.
+    """
 
     holds: bool
     differing: int
     compared: int
     forms: tuple[str, ...]
+    loose: tuple[Mapping[str, Any], ...]
     samples: int
     tiles: tuple[Tile, ...]
     lines: tuple[Line, ...]
@@ -55,6 +67,7 @@ def overview(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Overview:
         sum(one["differing"] for one in held),
         sum(one["total"] for one in held),
         tuple(one["subject"] for one in held),
+        tuple(one for one in manifest["verification"] if not one["must_be_equal"]),
         max((one["samples"] for one in held), default=0),
         tuple(_tiles(manifest, scores)),
         (*scores, *_lines(manifest, layers)),
@@ -104,7 +117,7 @@ def _lines(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Iterator[Lin
             work = sum(layer.macs for layer in layers if layer.weight_bits)
             real = shown(BOPS, work * FLOAT_BITS**2)
             gain = gain or _times(work * FLOAT_BITS**2, value, "less work")
-        yield Line(name, real, shown(name, value), gain, MEANING[name])
+        yield Line(NAMES.get(name, name), real, shown(name, value), gain, MEANING[name])
     for name, count in mapping(manifest, "artifact").items():
         yield Line(name, "", thousands(count), "", "of the artifact, as its tools report it")
 

@@ -40,6 +40,7 @@ def render(manifest: Mapping[str, Any]) -> str:
         TEMPLATE,
         {
             **given,
+            "title": Path(manifest["model"]["file"]).stem or manifest["model"]["name"],
             "overview": overview(manifest, layers),
             "network": network.draw(manifest, layers, {card.layer.index for card in details}),
             "layers": layers,
@@ -48,6 +49,7 @@ def render(manifest: Mapping[str, Any]) -> str:
             "memory": memory.draw(manifest["memory"]) if manifest.get("memory") else None,
             "losses": losses.draw(manifest, layers),
             "worst": _worst(details, manifest),
+            "later": _later(manifest.get("explain") or {}),
             "explain": manifest.get("explain"),
             "command": shlex.join(manifest.get("command") or ()),
             "arena": [one for one in manifest.get("choices") or () if one["where"] not in {x.name for x in layers}],
@@ -59,6 +61,14 @@ def _worst(details: Sequence[Card], manifest: Mapping[str, Any]) -> list[tuple[M
     """The layers that cost the outputs most, and where more is said of them, if it is."""
     links = {card.layer.name: f"layer-{card.layer.index}" for card in details}
     return [(one, links.get(one["layer"], "")) for one in (manifest.get("explain") or {}).get("worst", ())]
+
+
+def _later(explain: Mapping[str, Any]) -> list[str]:
+    """The passes that made up for errors after the worst layers were ranked."""
+    names = [one["pass"] for one in explain.get("passes", ())]
+    ranked = explain.get("ranked_after")
+    last = len(names) - names[::-1].index(ranked) if ranked in names else len(names)
+    return [name.split("{")[0] for name in names[last:]]
 
 
 def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
