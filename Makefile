@@ -76,25 +76,31 @@ docs: $(VENV)/.installed-docs ## Build the documentation into build/docs, to be 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f docs/mkdocs.yml
 	@echo "The pages are in $(CURDIR)/build/docs: open index.html."
 
-bench: $(VENV)/.installed-test ## Run the benchmarks: hours, and the machine to themselves
-	$(BIN)/python -m tests.benchmarks.accuracy --write build/accuracy.md
-	$(BIN)/python -m tests.benchmarks.equality
-	$(BIN)/python -m tests.benchmarks.data_free
-	$(BIN)/python -m tests.benchmarks.predictors --write build/predictors.md
-	$(BIN)/python -m tests.benchmarks.against_onnxruntime
-	$(BIN)/python -m tests.benchmarks.calibration_memory
-	$(BIN)/python -m tests.benchmarks.calibration_speed
-	$(BIN)/python -m tests.benchmarks.mcu --write build/mcu.md
-	$(BIN)/python -m tests.benchmarks.rtl --write build/rtl.md
-	$(BIN)/python -m tests.benchmarks.fpga --write build/fpga.md
-	$(BIN)/python -m tests.benchmarks.search
-	$(BIN)/python -m tests.benchmarks.search --workers dscnn_kws
+# Those that write their page write it whole; of those that print tables, the words around them are kept.
+BENCH  := $(BIN)/python -m tests.benchmarks
+WRITE   = $(BENCH).$(1) --write tests/benchmarks/$(1).md $(2)
+REPLACE = $(BENCH).$(1) $(2) | $(BENCH).results tests/benchmarks/$(1).md
 
-MINUTES ?= 60
-CORPUS  ?= build/fuzz
-
-fuzz: $(VENV)/.installed-fuzz ## Mutate models, data and texts for MINUTES=60, and say what broke; CORPUS= goes on
-	$(BIN)/python -m tests.fuzz $(MINUTES) $(CORPUS)
+bench: $(VENV)/.installed-test ## Run all benchmarks, and write their pages: hours, and the machine to themselves
+	$(call WRITE,accuracy)
+	$(call WRITE,mcu)
+	$(call WRITE,rtl,--plot tests/benchmarks/jet.png)
+	$(call WRITE,fpga)
+	$(call WRITE,predictors,--plot tests/benchmarks/predictors.png)
+	$(call WRITE,x86,--rounds 60 --count)
+	$(call WRITE,onnx_node_tests)
+	$(BENCH).memory --write build/memory.md && $(BENCH).results tests/benchmarks/memory.md < build/memory.md
+	$(call REPLACE,equality)
+	$(call REPLACE,interchange)
+	$(call REPLACE,search)
+	$(call REPLACE,softmax)
+	$(call REPLACE,tables)
+	$(call REPLACE,data_free)
+	$(call REPLACE,against_onnxruntime)
+	$(call REPLACE,calibration_memory)
+	$(call REPLACE,calibration_speed)
+	$(BENCH).search --workers dscnn_kws
+	$(BIN)/python -m docs.generate.picture
 
 format: $(VENV)/.installed-test ## Format the sources and fix what can be fixed
 	$(BIN)/ruff check --fix .

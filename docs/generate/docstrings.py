@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_FIELD = re.compile(r"(?P<names>[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*):\s+(?P<text>\S.*)")
+_NAMES = r"[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*"
+_FIELD = re.compile(rf"(?P<names>{_NAMES}):\s+(?P<text>\S.*)")
+_NEXT = re.compile(rf"(?<=[.;]) (?={_NAMES}: )")
 _CODE = re.compile(r"(`[^`]+`)")
 
 
@@ -29,15 +31,22 @@ def _block(block: str) -> str:
 
 
 def _fields(lines: list[str]) -> str:
+    """A list with an item for each field: one a line as a rule, or several one after the other."""
     items: list[str] = []
     for line in lines:
-        field = _FIELD.match(line)
-        if field is not None:
-            names = ", ".join(f"`{name}`" for name in field["names"].split(", "))
-            items.append(f"- {names}: {plain(field['text'])}")
+        if _FIELD.match(line) or not items:
+            items.append(line)
         else:
-            items.append(f"  {plain(line.strip())}")
-    return "\n".join(items)
+            items[-1] += f" {line.strip()}"
+    return "\n".join(_item(field) for item in items for field in _NEXT.split(item))
+
+
+def _item(field: str) -> str:
+    found = _FIELD.match(field)
+    if found is None:
+        return f"- {plain(field)}"
+    names = ", ".join(f"`{name}`" for name in found["names"].split(", "))
+    return f"- {names}: {plain(found['text'].rstrip(';'))}"
 
 
 def plain(text: str) -> str:

@@ -9,6 +9,18 @@ from pathlib import PurePosixPath
 from docs.generate.docstrings import plain
 from docs.generate.repository import ROOT, Borrowed, dated, title_of
 
+OVERVIEW, FIGURES = "overview", "figures"
+_INTRODUCTION = """\
+---
+hide: [toc]
+---
+# Measured
+
+The tables on these pages were written by commands of the repository, none by hand. `make bench` runs all of them and
+writes the files that the pages are made of; `python -m` runs one. A date is that of the commit that changed the file
+last."""
+_HEADER = ("| page | what | command: `python -m` | of |", "| --- | --- | --- | --- |")
+
 
 def page(results: Sequence[Borrowed]) -> str:
     """A row for each results file: `make bench` writes them all, each by the module of its name."""
@@ -17,26 +29,19 @@ def page(results: Sequence[Borrowed]) -> str:
         f"| {dated(one.source)} |"
         for one in results
     ]
-    return "\n".join(
-        [
-            "# Measured",
-            "",
-            "Every figure on this site was written by a command of the repository, none by hand. `make bench` runs all "
-            "of them and writes the files that the pages below are made of; `python -m` runs one. A date is that of "
-            "the commit that changed the file last.",
-            "",
-            "| page | what | command: `python -m` | of |",
-            "| --- | --- | --- | --- |",
-            *rows,
-            "",
-        ]
-    )
+    return "\n".join([_INTRODUCTION, *_in_a(OVERVIEW, "\n".join([*_HEADER, *rows])), ""])
 
 
 def stamped(one: Borrowed, text: str) -> str:
-    """A results page with its date and command under its heading."""
+    """A results page with its date and command under its heading, and no margin: its tables are wide."""
     heading, _, rest = text.partition("\n")
-    return f"{heading}\n\n*{dated(one.source)}, by `python -m {_module(one)}`*\n{rest}"
+    stamp = f"*{dated(one.source)}, by `python -m {_module(one)}`*"
+    return "\n".join(["---\nhide: [toc]\n---", heading, "", stamp, *_in_a(FIGURES, rest)])
+
+
+def _in_a(style: str, text: str) -> list[str]:
+    """The text in a division of the page that style.css knows."""
+    return ["", f'<div class="{style}" markdown>', "", text, "", "</div>"]
 
 
 def _module(one: Borrowed) -> str:

@@ -50,7 +50,8 @@ def test_every_target_is_there_under_its_backend() -> None:
     [
         ("Fold y = a * b.", "Fold y = a \\* b."),
         ("Of `a * b` and [c].", "Of `a * b` and \\[c\\]."),
-        ("name: what it is,\n    and more. a, b: both", "- `name`: what it is,\n  and more. a, b: both"),
+        ("name: what it is,\n    and more. a, b: both", "- `name`: what it is, and more.\n- `a`, `b`: both"),
+        ("a: one; b: two.\nIt ends: here.", "- `a`: one\n- `b`: two. It ends: here."),
         ("a, b: both.\nc.d: < 3.", "- `a`, `b`: both.\n- `c.d`: &lt; 3."),
         ("As\n\n    y = a * b\n\nsays.", "As\n\n    y = a * b\n\nsays."),
         ("As\n    y = a * b", "As\n\n    y = a * b"),
