@@ -81,7 +81,7 @@ BENCH  := $(BIN)/python -m tests.benchmarks
 WRITE   = $(BENCH).$(1) --write tests/benchmarks/$(1).md $(2)
 REPLACE = $(BENCH).$(1) $(2) | $(BENCH).results tests/benchmarks/$(1).md
 
-bench: $(VENV)/.installed-test ## Run all benchmarks, and write their pages: hours, and the machine to themselves
+bench: $(VENV)/.installed-bench ## Run all benchmarks, and write their pages: hours, and the machine to themselves
 	$(call WRITE,accuracy)
 	$(call WRITE,mcu)
 	$(call WRITE,rtl,--plot tests/benchmarks/jet.png)
@@ -135,6 +135,11 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing bitsmith into $(VENV)."
 	@$(PIP) install --editable .
 	@touch $@
+
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
+	@echo "Installing bitsmith and what its benchmarks need into $(VENV)."
+	@$(PIP) install --editable '.[test,plots]'
+	@touch $(VENV)/.installed $(VENV)/.installed-test $@
 
 $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 	@echo "Installing bitsmith and what its documentation needs into $(VENV)."
