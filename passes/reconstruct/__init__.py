@@ -22,12 +22,14 @@ from bitsmith.ir.steps import Step, steps
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.reconstruct.moments import FloatArray, Moments, Reals, StreamingMoments
+from bitsmith.passes.reconstruct.prominence import position_weights
 from bitsmith.passes.reconstruct.ranges import least, residual, squared
 from bitsmith.passes.reconstruct.resolve import resolve
 from bitsmith.passes.reconstruct.side_by_side import SideBySide
 from bitsmith.passes.rounding import SOLVERS
 from bitsmith.passes.rounding.fit import fit
 from bitsmith.passes.rounding.layer import outputs_by_group, put_rows, rows_of
+from bitsmith.passes.rounding.spare import spared
 
 NARROW = 7
 """Activations of at most so many bits have their range chosen here; 8 bits lose little in any range that fits."""
@@ -56,10 +58,11 @@ class Reconstruct(Pass):
       so that a layer makes up for errors of those before it (asymmetric calibration, as in Nagel et al. 2020,
       arXiv:2004.10568, equation 25, solved in closed form);
     - the integers v and the scale s minimise (W' - s v) H (W' - s v)^T (passes/rounding);
-    - the bias is the mean of t less s v times the mean of x, which takes the mean of all errors so far out exactly
+    - the bias is the mean of t less s v times the mean of x, which takes the mean of all errors so far out
       (empirical bias correction, Nagel et al. 2019, arXiv:1906.04721, section 4.2, on the quantized prefix).
 
     Where a layer's output is only added to a skip connection, the error of that is part of what it makes up for.
+    Positions that stand out in a sample count less than in full (position_weights), in all means and covariances.
     Activations of few bits get their range there and then.
 
     solver:  of the rounding problem.
@@ -72,6 +75,8 @@ class Reconstruct(Pass):
              the statistics of batch normalisations after rounding does where they are folded (Hubara et al. 2020,
              arXiv:2006.10518, section 3.4). It trades squared error for contrast; weights with free scales per channel.
     scales:  free, or power-of-two, of all that is chosen here.
+    price:   of a signed power of two in a weight, as a part of the power of its output's signal (passes/rounding/
+             spare.py): above 0 for fabric, where each takes an adder, and weights of none are pruned.
     """
 
     name: ClassVar[str] = "reconstruct"
@@ -84,6 +89,7 @@ class Reconstruct(Pass):
     ranges: bool = True
     retune: bool = False
     scales: str = "free"
+    price: float = 0.0
 
     def run(self, module: Module) -> Changes:
         if self.solver not in SOLVERS:
@@ -93,6 +99,8 @@ class Reconstruct(Pass):
             raise PipelineError(f"damping={self.damping}", where=f"pass {self.name}", fix="Give more than 0.")
         if self.scales not in ("free", "power-of-two"):
             raise PipelineError(f"scales={self.scales}", where=f"pass {self.name}", fix="Give free or power-of-two.")
+        if not 0 <= self.price < math.inf:
+            raise PipelineError(f"price={self.price}", where=f"pass {self.name}", fix="Give 0, or a little more.")
         with one_blas_thread():
             return _Run(self, module).changes()
 
@@ -153,8 +161,9 @@ class _Run:
             inputs = batch[read.name]
             first = self._half[seen : seen + len(inputs)]
             seen += len(inputs)
+            weights = position_weights(step.leader, target)
             for half, chosen in zip(halves, (first, ~first), strict=True):
-                _add(half, step.leader, inputs[chosen], target[chosen])
+                _add(half, step.leader, inputs[chosen], target[chosen], weights[chosen])
         moments = halves[0].result(), halves[1].result()
         if bias_value(step.leader) is None and step.leader.op == "MatMul":
             return moments[0].about_zero(), moments[1].about_zero()
@@ -199,6 +208,8 @@ class _Run:
             damping=self._options.damping,
             power_of_two=self._power_of_two,
         )
+        if self._options.price > 0:
+            found = spared(target, moments.gram, found, self._options.price, self._options.damping)
         chosen, rounded = found.format, found.rounded
         if self._options.retune and chosen.is_per_channel and not self._power_of_two:
             gain = _retuning(moments, rounded)
@@ -275,11 +286,11 @@ def _retuning(moments: Moments, rounded: Reals) -> Reals:
     return np.asarray(np.where(gain > 0, np.clip(gain, 1 / MOST_GAIN, MOST_GAIN), 1.0))
 
 
-def _add(moments: StreamingMoments, node: Node, inputs: FloatArray, target: FloatArray) -> None:
+def _add(moments: StreamingMoments, node: Node, inputs: FloatArray, target: FloatArray, weights: FloatArray) -> None:
     at_once = max(1, PART // patch_bytes(node))
     for start in range(0, len(inputs), at_once):
         part = slice(start, start + at_once)
-        moments.add(patches(node, inputs[part]), outputs_by_group(node, target[part]))
+        moments.add(patches(node, inputs[part]), outputs_by_group(node, target[part]), weights[part].ravel())
 
 
 def _few(batches: Iterable[FloatArray], value: Value) -> Iterator[FloatArray]:

@@ -194,3 +194,17 @@ def test_one_sample_is_not_enough() -> None:
     decided = "quantize-weights{bits=4},quantize-activations{observer=mse}"
     with pytest.raises(PipelineError, match="two samples"):
         Pipeline.parse(f"{NORMALISE},calibrate,{decided},reconstruct").run(module)
+
+
+def test_a_price_of_digits_prunes_weights() -> None:
+    model, x = network()
+    kept, spared = (after(model, x, f"reconstruct{{price={price}}},")[0] for price in (0.0, 0.01))
+
+    def zeros(module: Module) -> int:
+        return sum(int((one.weight == 0).sum()) for one in module.require_integer() if isinstance(one, Conv | Linear))
+
+    assert zeros(spared) > 2 * zeros(kept)
+    found = np.mean(errors(spared, model, x) ** 2)
+    assert np.mean(errors(kept, model, x) ** 2) < found < 0.2 * np.var(run(model, x=x)[0])
+    with pytest.raises(PipelineError, match="price=-1"):
+        after(model, x, "reconstruct{price=-1},")
