@@ -1,13 +1,16 @@
-"""Trained networks as FPGA firmware: accuracy and look-up tables by bits, and C simulations held to the integer graph.
+"""Trained networks as FPGA firmware: accuracy and look-up tables by bits, and simulations held to the integer graph.
 
-usage: python -m tests.benchmarks.fpga [--bits] [--tools] [--only NAME ...] [--write FILE.md]
+usage: python -m tests.benchmarks.fpga [--bits] [--tools] [--layers] [--only NAME ...] [--write FILE.md]
 
 The first table is of models/digits and mnist_cnn for Vitis: whole evaluation files, compiled with learned rounding,
 edges of 8 bits. Its look-up tables are estimates for products that are all there at once and share no adder
 (backends/hls4ml/luts.py); "half" has bits by layer chosen for half of what uniform 8 bits take.
 
-The second is of C simulations on vectors with the grid's edges and saturation in them, beside real samples: 1,000, or
-48 for the larger networks. Seconds are g++'s, of one core. Weights and activations have 6 bits.
+The second is of what runs: qonnx executes the QONNX model, g++ compiles what hls4ml writes for a tool, Verilator what
+da4ml does. Each is given 1,000 vectors: all lowest, all highest, all zero, ends drawn element by element, and uniform
+noise for one half; real samples for the other (for the jet taggers, which come without data, standard normal ones).
+"Saturated" are the layers whose results reach the upper end of their clamp. Seconds are those of compilers, of one
+core; weights and activations have 6 bits.
 """
 
 from __future__ import annotations
@@ -15,49 +18,68 @@ from __future__ import annotations
 import argparse
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 import bitsmith
-from bitsmith.backends.hls4ml import Hls4mlBackend
+from bitsmith.backends.rtl.design import read
+from bitsmith.backends.rtl.simulate import simulate
 from bitsmith.dataset import Dataset
-from bitsmith.errors import BitsmithError
-from bitsmith.execution.batches import vectors
+from bitsmith.execution.batches import Batch, in_batches, vectors
 from bitsmith.execution.interpreter import run, run_batched
 from bitsmith.execution.reals import quantize_inputs
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.recipe import Recipe
 from bitsmith.target import Target, load_target
 from tests.benchmarks.common import MODELS, REPOSITORY, markdown, working_folder
+from tests.benchmarks.kept_rows import with_kept_rows
+from tests.benchmarks.rtl import drawn
 
 DIGITS = REPOSITORY / "models" / "digits"
+VECTORS, BATCH = 1000, 50
+
+UNROLLED = ("qonnx", "Vitis", "Quartus")
+STREAMED = ("qonnx", "Vitis, streamed", "Vivado, streamed")
 
 
 @dataclass(frozen=True)
 class Model:
-    """Its files, and how many vectors its simulations are given."""
+    """Its files, and by what it is run. files: of calibration and evaluation; None for noise."""
 
     path: Path
-    calibration: Path
-    evaluation: Path
-    vectors: int = 1000
+    files: tuple[Path, Path] | None
+    tools: tuple[str, ...]
 
     @classmethod
-    def shared(cls, name: str, vectors: int = 1000) -> Model:
+    def shared(cls, name: str, *tools: str) -> Model:
         """One of the folder of shared models."""
-        return cls(MODELS / f"{name}.onnx", MODELS / f"{name}.calib.npz", MODELS / f"{name}.eval.npz", vectors)
+        data = (MODELS / f"{name}.calib.npz", MODELS / f"{name}.eval.npz")
+        return cls(MODELS / f"{name}.onnx", None if name.endswith("NODATA") else data, tools)
+
+    def data(self, folder: Path) -> tuple[Path, Path]:
+        """Calibration and evaluation data, drawn into a folder where there is none."""
+        if self.files is not None:
+            return self.files
+        made = folder / "calibration.npz", folder / "evaluation.npz"
+        for seed, path in enumerate(made):
+            np.savez(path, x=drawn(self.path, 1024, seed))
+        return made
 
 
 MODELS_BY_NAME = {
-    "digits": Model(DIGITS / "digits.onnx", DIGITS / "calibration.npz", DIGITS / "evaluation.npz"),
-    "mnist_cnn": Model.shared("mnist_cnn"),
-    "dscnn_kws": Model.shared("dscnn_kws", 48),
-    "resnet8_cifar10": Model.shared("resnet8_cifar10", 48),
+    "digits": Model(DIGITS / "digits.onnx", (DIGITS / "calibration.npz", DIGITS / "evaluation.npz"), UNROLLED),
+    "mnist_cnn": Model.shared("mnist_cnn", *UNROLLED),
+    "jet_mlp_3layer_NODATA": Model.shared("jet_mlp_3layer_NODATA", *UNROLLED, "Verilator"),
+    "jet_mlp_3layer_bn_NODATA": Model.shared("jet_mlp_3layer_bn_NODATA", *UNROLLED, "Verilator"),
+    "dscnn_kws": Model.shared("dscnn_kws", *STREAMED),
+    "resnet8_cifar10": Model.shared("resnet8_cifar10", *STREAMED),
 }
 SMALL = ("digits", "mnist_cnn")
+SIX_BITS = Recipe(weights=6, activations=6, effort="fast")
 
 
 def accuracy(graph: IntegerGraph, data: Path) -> float:
@@ -78,7 +100,9 @@ def opened(graph: IntegerGraph, data: Path) -> Dataset:
 def by_bits(name: str) -> Iterator[list[str]]:
     """A row for each choice of bits."""
     model = MODELS_BY_NAME[name]
-    (scored,) = bitsmith.evaluate(model.path, model.evaluation, metric="top1")
+    assert model.files is not None
+    calibration, evaluation = model.files
+    (scored,) = bitsmith.evaluate(model.path, evaluation, metric="top1")
     real, full = float(scored.result.value), 0
     choices = {
         "8": lambda: Recipe(weights=8, activations=8),
@@ -89,12 +113,12 @@ def by_bits(name: str) -> Iterator[list[str]]:
     for label, recipe in choices.items():
         with working_folder() as folder:
             made = bitsmith.compile(
-                model.path, "hls4ml-vitis", model.calibration, folder / "out", recipe=recipe(), explain=False
+                model.path, "hls4ml-vitis", calibration, folder / "out", recipe=recipe(), explain=False
             )
             graph = made.graph
         tables = int(made.manifest["costs"]["luts"])
         full = full or tables
-        reached = accuracy(graph, model.evaluation)
+        reached = accuracy(graph, evaluation)
         layers = [one for one in graph if hasattr(one, "weight_format")]
         bits = [
             " ".join(str(one.weight_format.bits) for one in layers),
@@ -108,60 +132,87 @@ def tools() -> Mapping[str, Target]:
     """Targets to simulate, by what they are called here."""
     stream = load_target("hls4ml-vitis-stream")
     return {
+        "qonnx": load_target("qonnx"),
         "Vitis": load_target("hls4ml-vitis"),
         "Quartus": load_target("hls4ml-quartus"),
         "Vitis, streamed": stream,
         "Vivado, streamed": replace(stream, name="vivado-stream", options={**stream.options, "tool": "Vivado"}),
+        "Verilator": load_target("rtl"),
     }
 
 
 def simulated(name: str, tool: str) -> list[str]:
-    """What a tool's C simulation of a network takes, and in how many elements it differs."""
+    """What a tool's simulation of a network takes to compile, and in how many elements it differs."""
     model = MODELS_BY_NAME[name]
-    recipe = Recipe(weights=6, activations=6, effort="fast")
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     with working_folder() as folder:
-        try:
-            made = bitsmith.compile(
-                model.path, tools()[tool], model.calibration, folder / "out", recipe=recipe, explain=False
-            )
-        except BitsmithError as fault:
-            return [name, tool, "", "", str(fault)]
-        seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-        inputs = vectors(made.graph, model.vectors // 2, seed=3)
-        real = quantize_inputs(made.graph, next(opened(made.graph, model.evaluation).batches(model.vectors // 2)))
+        calibration, evaluation = model.data(folder)
+        bitsmith.compile(model.path, tools()[tool], calibration, folder / "out", recipe=SIX_BITS, explain=False)
+        made = bitsmith.load(folder / "out")
+        inputs = vectors(made.graph, VECTORS // 2, seed=3)
+        real = quantize_inputs(made.graph, next(opened(made.graph, evaluation).batches(VECTORS // 2)))
         given = {key: np.concatenate([inputs[key], real[key]]) for key in inputs}
-        found, expected = Hls4mlBackend().run(made.graph, folder / "out", given), run(made.graph, given)
-    wrong = sum(int((found[key] != expected[key]).sum()) for key in expected)
-    total = sum(array.size for array in expected.values())
-    return [name, tool, f"{len(given[made.graph.inputs[0]]):,}", f"{seconds:.0f} s", f"{wrong:,} of {total:,}"]
+        wrong = total = 0
+        reached: set[str] = set()
+        for batch in in_batches(given, BATCH if tool == "qonnx" else VECTORS):
+            found, expected = executed(made, tool, batch), run(made.graph, batch, keep=True)
+            wrong += sum(int((found[key] != expected[key]).sum()) for key in made.graph.outputs)
+            total += sum(found[key].size for key in made.graph.outputs)
+            reached |= saturated(made.graph, expected)
+    seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    clamped = sum(1 for one in made.graph if hasattr(one, "requantize"))
+    compiler = f"{seconds:.0f} s" if seconds >= 0.5 else ""
+    counts = f"{len(given[made.graph.inputs[0]]):,}", f"{len(reached)} of {clamped}"
+    return [name, tool, *counts, compiler, f"{wrong:,} of {total:,}"]
+
+
+def executed(made: bitsmith.Artifact, tool: str, inputs: Batch) -> Mapping[str, npt.NDArray[np.generic]]:
+    """What an artifact makes of integers: by its own backend, or its Verilog by Verilator."""
+    if tool != "Verilator":
+        return made.backend.run(made.graph, made.folder, inputs)
+    circuit = read(made.graph, made.folder / "rtl" / "circuit.json")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (made.folder / "rtl").iterdir() if path.is_file()}
+    found = simulate(circuit, texts, [inputs[name] for name in made.graph.inputs])
+    return dict(zip(made.graph.outputs, found, strict=True))
+
+
+def saturated(graph: IntegerGraph, values: Mapping[str, npt.NDArray[np.generic]]) -> set[str]:
+    """Operations whose results reach the upper end of their clamp."""
+    clamped = [one for one in graph if hasattr(one, "requantize")]
+    return {one.name for one in clamped if int(values[one.output].max()) == one.requantize.highest}
+
+
+BITS = ["model", "bits", "of weights, by layer", "of their inputs", "LUTs, estimated", "of 8 bits'", "float"]
+BITS += ["top-1", "points lost"]
+TOOLS = ["model", "by", "vectors", "saturated layers", "compilers", "elements that differ"]
+
+
+def tool_rows(name: str) -> Iterator[list[str]]:
+    """A row for each tool."""
+    return (simulated(name, tool) for tool in MODELS_BY_NAME[name].tools)
 
 
 def main() -> None:
-    """Print both tables, or write them."""
+    """Print the tables, or write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bits", action="store_true", help="the first table alone")
     parser.add_argument("--tools", action="store_true", help="the second table alone")
     parser.add_argument("--only", nargs="+", choices=MODELS_BY_NAME, default=list(MODELS_BY_NAME))
-    parser.add_argument("--write", type=Path)
+    parser.add_argument("--write", type=Path, help="a file, whose rows that are not measured now stay")
     options = parser.parse_args()
-    both = options.bits == options.tools
+    small = [name for name in options.only if name in SMALL]
+    every: dict[str, tuple[list[str], list[str], Callable[[str], Iterator[list[str]]]]] = {
+        "bits": (BITS, small, by_bits),
+        "tools": (TOOLS, options.only, tool_rows),
+    }
+    asked = [name for name in every if getattr(options, name)] or list(every)
     tables = []
-    if options.bits or both:
+    for table, (header, names, measured) in every.items():
         rows = []
-        for name in [one for one in SMALL if one in options.only]:
-            for row in by_bits(name):
-                print(" | ".join(row), file=sys.stderr, flush=True)
-                rows.append(row)
-        header = ["model", "bits", "of weights, by layer", "of their inputs", "LUTs, estimated", "of 8 bits'", "float"]
-        tables.append(markdown([*header, "top-1", "points lost"], rows))
-    if options.tools or both:
-        rows = []
-        for name in options.only:
-            for tool in ("Vitis", "Quartus") if name in SMALL else ("Vitis, streamed", "Vivado, streamed"):
-                rows.append(simulated(name, tool))
-                print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
-        tables.append(markdown(["model", "tool", "vectors", "g++", "elements that differ"], rows))
+        for row in (row for name in names if table in asked for row in measured(name)):
+            print(" | ".join(row), file=sys.stderr, flush=True)
+            rows.append(row)
+        tables.append(markdown(header, with_kept_rows(options.write, header, rows, 2)))
     text = "\n\n".join(tables)
     print(text)
     if options.write:

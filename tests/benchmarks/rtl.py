@@ -71,7 +71,7 @@ def mixed(luts: int) -> Variant:
 
 VARIANTS = [
     Variant("w4 a4", 4, 4, plain=True),
-    Variant("w6 a6", 6, 6),
+    Variant("w6 a6", 6, 6, plain=True),
     Variant("w4 a6", 4, 6),
     Variant("w3 a5", 3, 5),
     Variant("power-sums a6", "power-sums", 6),
