@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from docs.generate import commands, measured, passes, picture, targets
 from docs.generate.repository import ROOT, borrowed, pictures, text_of, title_of
@@ -17,6 +19,8 @@ GENERATED = {
     "reference/passes.md": passes.page,
     "reference/targets.md": targets.page,
 }
+
+_ASKED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)")
 
 log = logging.getLogger("mkdocs.hooks.bitsmith")
 
@@ -55,3 +59,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, make in GENERATED.items():
         files.append(File.generated(config, page, content=make()))
     return files
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Warn of a page that would ask the network for something when it is opened."""
+    for asked in _ASKED.findall(output):
+        log.warning("%s asks for %s when it is opened", page.file.src_uri, asked)
+    return output

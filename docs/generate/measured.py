@@ -17,15 +17,15 @@ hide: [toc]
 # Measured
 
 The tables on these pages were written by commands of the repository, none by hand. `make bench` runs all of them and
-writes the files that the pages are made of; `python -m` runs one. A date is that of the commit that changed the file
-last."""
-_HEADER = ("| page | what | command: `python -m` | of |", "| --- | --- | --- | --- |")
+writes the files that the pages are made of; `python -m tests.benchmarks.NAME` runs one. A date is that of the commit
+that changed the file last."""
+_HEADER = ("| page | what | `NAME` | of |", "| --- | --- | --- | --- |")
 
 
 def page(results: Sequence[Borrowed]) -> str:
     """A row for each results file: `make bench` writes them all, each by the module of its name."""
     rows = [
-        f"| [{title_of(one)}]({PurePosixPath(one.page).name}) | {_about(one)} | `{_module(one)}` "
+        f"| [{title_of(one)}]({PurePosixPath(one.page).name}) | {_about(one)} | `{PurePosixPath(one.page).stem}` "
         f"| {dated(one.source)} |"
         for one in results
     ]

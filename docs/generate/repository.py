@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from docs.generate.notebook import markdown_of
+
 ROOT = Path(__file__).resolve().parents[2]
 
 _LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
+_BLOCK = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^```(?P<language>\w+)[ ]+(?P<file>\S+)$", re.MULTILINE)
 
 
@@ -29,6 +32,8 @@ def borrowed() -> list[Borrowed]:
     found = [Borrowed("CONTRIBUTING.md", "contributing.md")]
     for file in sorted(ROOT.glob("examples/*/README.md")):
         found.append(Borrowed(_inside(file), f"examples/{file.parent.name}.md"))
+    for file in sorted(ROOT.glob("examples/*/*.ipynb")):
+        found.append(Borrowed(_inside(file), f"examples/{file.stem}_notebook.md"))
     for file in sorted(ROOT.glob("tests/benchmarks/*.md")):
         found.append(Borrowed(_inside(file), f"measured/{file.name}", file.stem.replace("_", " ").capitalize()))
     for file in sorted(ROOT.glob("models/*/README.md")):
@@ -44,22 +49,31 @@ def pictures() -> dict[str, str]:
 
 def title_of(one: Borrowed) -> str:
     """The heading of a file, or what it is called here where it has none."""
-    first = (ROOT / one.source).read_text(encoding="utf-8").partition("\n")[0]
+    first = _read(one.source).partition("\n")[0]
     return first.removeprefix("# ") if first.startswith("# ") else one.title
 
 
 def text_of(one: Borrowed, pages: Mapping[str, str]) -> str:
     """The file as a page. pages: of each file that is a page or a picture, what the site calls it."""
-    text = (ROOT / one.source).read_text(encoding="utf-8")
+    text = _read(one.source)
     if not text.startswith("# "):
         text = f"# {one.title}\n\n{text}"
     text = _FENCE.sub(r'```\g<language> title="\g<file>"', text)
-    return _LINK.sub(lambda link: _relinked(link, one, pages), text)
+    parts = [
+        part if part.startswith("```") else _LINK.sub(lambda link: _relinked(link, one, pages), part)
+        for part in _BLOCK.split(text)
+    ]
+    return "".join(parts)
+
+
+def _read(source: str) -> str:
+    text = (ROOT / source).read_text(encoding="utf-8")
+    return markdown_of(text) if source.endswith(".ipynb") else text
 
 
 def _relinked(link: re.Match[str], one: Borrowed, pages: Mapping[str, str]) -> str:
     """A link to a page of the site, or the name of a file that is in the repository alone."""
-    if "://" in link["path"]:
+    if "://" in link["path"] or link["path"].startswith("data:"):
         return link[0]
     target = os.path.normpath(PurePosixPath(one.source).parent / link["path"])
     if not (ROOT / target).exists():

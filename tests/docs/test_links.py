@@ -1,5 +1,6 @@
 """Links in the repository lead somewhere, and every page that the site borrows can be built."""
 
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate import measured
+from docs.generate.notebook import markdown_of
 from docs.generate.repository import Borrowed, borrowed, text_of
 from tests.docs.pages import ELSEWHERE, PAGES, ROOT
 
@@ -47,6 +49,19 @@ def test_every_borrowed_page_is_built() -> None:
     assert len(results) > 5
     page = measured.page(results)
     assert [one.source for one in results if f"]({Path(one.page).name})" not in page] == []
+
+
+def test_a_notebook_is_a_page() -> None:
+    drawn = {"output_type": "display_data", "data": {"image/png": "aGk=\n", "text/plain": "<Figure>"}}
+    printed = {"output_type": "stream", "text": ["one\n", "two\n"]}
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "Words."]},
+        {"cell_type": "code", "source": ["x[0](y)"], "outputs": [printed, drawn]},
+    ]
+    assert markdown_of(json.dumps({"cells": cells})) == (
+        "# Title\n\nWords.\n\n```python\nx[0](y)\n```\n\n```text\none\ntwo\n```\n\n"
+        "![what the lines above draw](data:image/png;base64,aGk=)\n"
+    )
 
 
 def test_links_are_made_to_fit_or_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
