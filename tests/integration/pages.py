@@ -45,6 +45,10 @@ def follow(page: Path, folder: Path, environment: Mapping[str, str] | None = Non
     return said
 
 
+def aside(text: str) -> str:
+    """A text with # for each number, and single spaces."""
+    return " ".join(NUMBER.sub("#", text).split())
+
+
 def _lines(text: str) -> set[str]:
-    """The lines of a text, with # for each number and single spaces."""
-    return {" ".join(NUMBER.sub("#", line).split()) for line in text.splitlines()}
+    return set(map(aside, text.splitlines()))

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from tests.backends.c.needs import machine_of
 from tests.backends.rtl.needs import require_verilator
-from tests.integration.pages import follow
+from tests.integration.pages import aside, follow
 
 BOARDS = {"mps2-an386": "cortex-m4", "virt": "rv32imac"}
 
@@ -93,6 +94,31 @@ def test_a_jet_tagger_on_an_fpga_as_its_page_puts_it_there(clone: Path) -> None:
     assert float(score[1]) > 0.69
     assert "hls4ml: 0 of 240 outputs differ" in vitis
     assert (clone / "build" / "jets-vitis" / "hls4ml" / "build_prj.tcl").is_file()
+
+
+def test_the_notebook_says_what_it_is_committed_with(clone: Path, repository: Path) -> None:
+    """Numbers aside, and the most important ones held to what the text beside them says."""
+    committed = nbformat.read(repository / "examples" / "notebook" / "quantize.ipynb", as_version=4)
+    place = clone / "quantize.ipynb"
+    nbformat.write(committed, place)
+    script = repository / "examples" / "notebook" / "execute.py"
+    done = subprocess.run([sys.executable, script, place], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    executed = nbformat.read(place, as_version=4)
+    assert [shapes(cell) for cell in executed.cells] == [shapes(cell) for cell in committed.cells]
+    said = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", []))
+    assert "verified on all of them: True" in said
+    nearest, corrected, learned = (float(share) for share in re.findall(r"^2 bits, .*: +(\S+)$", said, re.MULTILINE))
+    assert nearest < corrected < learned
+    assert (
+        sum("image/png" in output.get("data", {}) for cell in executed.cells for output in cell.get("outputs", [])) == 2
+    )
+
+
+def shapes(cell: nbformat.NotebookNode) -> list[str]:
+    """The source of a cell and what it says, without numbers; of pictures, that there are some."""
+    outputs = cell.get("outputs", [])
+    return [cell.source, *(aside(output.get("text") or "".join(output.data)) for output in outputs)]
 
 
 def test_a_pass_of_ones_own_as_its_page_makes_it(repository: Path, digits: Path, tmp_path: Path) -> None:
