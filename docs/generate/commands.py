@@ -9,7 +9,7 @@ from bitsmith.cli.examples import EXAMPLES, told
 from bitsmith.cli.parser import build
 from docs.generate.docstrings import plain
 
-WIDTH = 92
+WIDTH = 76
 
 
 def page() -> str:

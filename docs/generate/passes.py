@@ -58,7 +58,7 @@ def _section(name: str) -> str:
     promise = (
         "The float graph computes what it computed before; `--verify-each` holds it to that."
         if one.preserves
-        else "It may change what the float graph computes, or only decides."
+        else "It may change what the float graph computes."
     )
     parts = [f"## {name}", markdown(inspect.getdoc(one) or ""), promise]
     options = options_of(one)

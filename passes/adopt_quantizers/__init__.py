@@ -24,9 +24,9 @@ class AdoptQuantizers(Pass):
 
     What the file computes stays what it computes, op by op, but for ties, which round up:
 
-    Q(move(x)) = move(Q(x)) for moves, which pick or order elements (rounding is monotone and acts on each alone)
-    Q(Q(x)) = Q(x); relu(Q(x)) = Q(relu(x)) = the clamp of Q at its zero point
-    Q2(Q1(x)) with two grids is a table from one to the other
+        Q(move(x)) = move(Q(x)) for moves, which pick or order elements (rounding is monotone, and acts on each alone)
+        Q(Q(x)) = Q(x);  relu(Q(x)) = Q(relu(x)) = the clamp of Q at its zero point
+        Q2(Q1(x)) with two grids is a table from one to the other
 
     A value that would vanish into the op behind it, and so be rounded once less than in the file, is kept apart by a
     Reshape to its own shape. Outputs in float get 16 bits over the static bound of what makes them. All other values,
