@@ -20,7 +20,9 @@ from pathlib import Path
 from bitsmith.errors import ArtifactError
 from bitsmith.manifest import MANIFEST, files, flush, part_name, read_manifest
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""What a disk answers that is full, or that takes nothing."""
+
 _NO_LOCKS = {errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP}
 
 
@@ -189,7 +191,7 @@ def _disk_errors(out: Path) -> Iterator[None]:
     except OSError as reason:
         hidden = _hidden_name(Path(os.path.realpath(out)))
         ours = any(hidden in str(name) for name in (reason.filename, reason.filename2) if name)
-        if not ours and reason.errno not in _DISK and reason.filename not in _above(out):
+        if not ours and reason.errno not in DISK and reason.filename not in _above(out):
             raise
         raise ArtifactError(
             f"cannot be written: {reason.strerror}",

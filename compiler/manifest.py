@@ -68,9 +68,13 @@ def pretty(value: Any, indent: str = "") -> str:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file in one step, over what was there."""
     part = path.with_name(part_name(path.name))
-    part.write_text(text, encoding="utf-8")
-    flush(part)
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        flush(part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def part_name(name: str) -> str:

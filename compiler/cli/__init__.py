@@ -10,6 +10,7 @@ from bitsmith.cli.output import end_progress, say_error
 from bitsmith.cli.parser import parse
 from bitsmith.console import paint
 from bitsmith.errors import BitsmithError, InternalError
+from bitsmith.folder import DISK
 from bitsmith.printable import printable
 
 
@@ -43,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as fault:
         if _debugging():
             raise
+        if isinstance(fault, OSError) and fault.errno in DISK:
+            where = str(fault.filename or "a temporary file")
+            fix = "Make room on its disk, or set TMPDIR to a folder on another."
+            return _failed(given, BitsmithError(f"cannot be written: {fault.strerror}", where=where, fix=fix))
         text = str(fault).strip().replace("\n", " ")
         what = f"this is a defect of bitsmith ({type(fault).__name__}: {text})"
         return _failed(given, InternalError(what, fix="Set BITSMITH_DEBUG=1 for the traceback, and report it."))
