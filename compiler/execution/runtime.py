@@ -64,7 +64,7 @@ class Session:
         threads: int = 0,
         as_written: bool = False,
     ) -> None:
-        exported = model.to_onnx() if isinstance(model, Graph) else model
+        exported, weights = model.to_onnx_apart() if isinstance(model, Graph) else (model, {})
         self._name = exported.graph.name
         self.outputs = tuple(outputs) if outputs is not None else tuple(one.name for one in exported.graph.output)
         if outputs is not None:
@@ -74,6 +74,10 @@ class Session:
             # A float graph computes in float. Where activations are rounded to a grid (simulate.py), ONNX Runtime would
             # fuse what rounds them, and first quantize the weights between to 8 bits per tensor by itself.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
+        # Large weights are handed over as they are: in a protobuf they would be copied three times.
+        self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        if weights:
+            options.add_external_initializers(list(weights), self._weights)
         try:
             self._session = onnxruntime.InferenceSession(
                 exported.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -18,10 +18,13 @@ import numpy.typing as npt
 import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from bitsmith.errors import InternalError
 
 BATCH = "N"
+APART = 64 * 2**10
+"""Bytes from which `Graph.to_onnx_apart` leaves a constant out: what shapes are inferred from is smaller."""
 Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
 
 
@@ -45,10 +48,12 @@ class Value:
 
     @property
     def name(self) -> str:
+        """The name, unique in its graph."""
         return str(self._tensor.name)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The numpy type of its elements."""
         dtype: np.dtype[Any] = np.dtype(self._tensor.dtype)
         return dtype
 
@@ -61,6 +66,7 @@ class Value:
 
     @property
     def rank(self) -> int:
+        """How many dimensions it has, the batch included."""
         return len(self.shape)
 
     @property
@@ -90,8 +96,14 @@ class Value:
             raise InternalError("is not constant", where=self.name)
         return array
 
+    def set_channels(self, channels: int) -> None:
+        """Say how many channels, along axis 1, there are of what is computed, where what makes it changed."""
+        batch, _, *space = self._tensor.shape
+        self._tensor.shape = [batch, channels, *space]
+
     @property
     def producer(self) -> Node | None:
+        """The node that makes it; None for an input of the graph and for a constant."""
         return Node(self._graph, self._tensor.inputs[0]) if self._tensor.inputs else None
 
     @property
@@ -102,10 +114,12 @@ class Value:
 
     @property
     def is_input(self) -> bool:
+        """Whether the caller of the graph gives it."""
         return any(self._tensor is tensor for tensor in self._graph._surgeon.inputs)
 
     @property
     def is_output(self) -> bool:
+        """Whether the caller of the graph gets it."""
         return any(self._tensor is tensor for tensor in self._graph._surgeon.outputs)
 
     @property
@@ -134,6 +148,7 @@ class Node:
 
     @property
     def op(self) -> str:
+        """The operator's name in ONNX."""
         return str(self._node.op)
 
     @op.setter
@@ -142,10 +157,12 @@ class Node:
 
     @property
     def domain(self) -> str:
+        """The operator's domain; empty for ONNX's own."""
         return self._node.domain or ""
 
     @property
     def name(self) -> str:
+        """The name, unique in its graph."""
         return str(self._node.name)
 
     @property
@@ -179,6 +196,7 @@ class Node:
         return self.operand(index).array
 
     def set_input(self, index: int, value: Value | None) -> None:
+        """Let operand `index` be this value, or be left out for None; those between are left out too."""
         while len(self._node.inputs) <= index:
             self._node.inputs.append(gs.Variable.empty())
         self._node.inputs[index] = gs.Variable.empty() if value is None else value._tensor
@@ -198,6 +216,7 @@ class Node:
 
     @property
     def outputs(self) -> tuple[Value, ...]:
+        """What it makes, without optional outputs that are left out."""
         return tuple(Value(self._graph, t) for t in self._node.outputs if not t.is_empty())
 
     @property
@@ -209,9 +228,11 @@ class Node:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
+        """A copy of its attributes by name."""
         return dict(self._node.attrs)
 
     def attribute(self, name: str, default: Any = None) -> Any:
+        """One attribute, or `default` where the node does not have it."""
         return self._node.attrs.get(name, default)
 
     def to_onnx(self) -> onnx.NodeProto:
@@ -220,9 +241,11 @@ class Node:
         return proto
 
     def set_attributes(self, **attributes: Attribute) -> None:
+        """Add or replace attributes."""
         self._node.attrs.update(attributes)
 
     def drop_attributes(self, *names: str) -> None:
+        """Remove attributes; those that are not there are passed over."""
         for name in names:
             self._node.attrs.pop(name, None)
 
@@ -236,9 +259,11 @@ class Note:
 
     @classmethod
     def on(cls, node: onnx.NodeProto) -> Note:
+        """What stands on a node."""
         return cls(node.doc_string, {entry.key: entry.value for entry in node.metadata_props})
 
     def put_on(self, node: onnx.NodeProto) -> None:
+        """Write it on a node again."""
         node.doc_string = self.documentation
         for key, text in self.metadata.items():
             node.metadata_props.add(key=key, value=text)
@@ -284,28 +309,56 @@ class Graph:
                 self._notes[node.name].put_on(node)
         return model
 
+    def to_onnx_apart(self) -> tuple[onnx.ModelProto, dict[str, npt.NDArray[Any]]]:
+        """The graph as `to_onnx` gives it, but for large constants: said to be in a file, and given by name beside it.
+
+        The arrays are the graph's own, so that neither they nor the model are copies of the weights.
+        """
+        large = [v._tensor for v in self.values() if v.constant is not None and v.constant.nbytes >= APART]
+        arrays = {str(tensor.name): tensor.values for tensor in large}
+        for tensor in large:
+            # What graphsurgeon has not loaded yet it exports as the protobuf says.
+            tensor.values = LazyValues(_elsewhere(tensor))
+        try:
+            return self.to_onnx(), arrays
+        finally:
+            for tensor in large:
+                tensor.values = arrays[str(tensor.name)]
+
     def copy(self) -> Graph:
         """An independent graph; constants share their arrays, which nobody writes in place."""
         return Graph(self._surgeon.copy(), self._metadata, self._notes)
 
+    def close(self) -> None:
+        """Let go of all weights. What graphsurgeon makes refers to itself in circles: the arrays of a graph that is
+        only dropped stay until Python's collector comes by, which counts objects and not their bytes."""
+        for value in self.values():
+            if value.constant is not None:
+                value._tensor.values = np.empty(0, value.dtype)
+
     @property
     def name(self) -> str:
+        """The name of the graph in its file."""
         return str(self._surgeon.name)
 
     @property
     def opset(self) -> int:
+        """The version of ONNX's operators that its nodes are of."""
         return int(self._surgeon.opset)
 
     @property
     def metadata(self) -> Mapping[str, str]:
+        """A copy of the model's metadata, which exports keep."""
         return dict(self._metadata)
 
     @property
     def inputs(self) -> tuple[Value, ...]:
+        """What the caller gives, in order; constants are not among them."""
         return tuple(Value(self, tensor) for tensor in self._surgeon.inputs)
 
     @property
     def outputs(self) -> tuple[Value, ...]:
+        """What the caller gets, in order."""
         return tuple(Value(self, tensor) for tensor in self._surgeon.outputs)
 
     def nodes(self, *ops: str) -> list[Node]:
@@ -325,6 +378,7 @@ class Graph:
         return list(seen.values())
 
     def value(self, name: str) -> Value:
+        """The value of this name; InternalError if there is none."""
         for value in self.values():
             if value.name == name:
                 return value
@@ -432,3 +486,13 @@ class Graph:
             name, count = f"{hint}.{count}", count + 1
         taken.add(name)
         return name
+
+
+def _elsewhere(tensor: gs.Constant) -> onnx.TensorProto:
+    """The type and shape of a constant, its data in a file that there is none of."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
+    found = onnx.TensorProto(name=tensor.name, data_type=kind, dims=tensor.shape)
+    found.data_location = onnx.TensorProto.EXTERNAL
+    found.external_data.add(key="location", value="memory")
+    found.external_data.add(key="length", value=str(tensor.values.nbytes))
+    return found

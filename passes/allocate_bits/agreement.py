@@ -8,6 +8,7 @@ loses next to nothing, however often rounding tips it over.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -135,7 +136,8 @@ class Classes:
 
     def _run(self, formats: Mapping[str, Format]) -> npt.NDArray[np.float64]:
         """The scores of all samples, (n, classes), of the network with its values on the grids of these formats."""
-        session = Session(simulated(self._module.graph, formats), [self._scores])
+        with closing(simulated(self._module.graph, formats)) as copy:
+            session = Session(copy, [self._scores])
         batches = self._data.batches(fitting_batch(materialised(self._module.graph), BATCH))
         return np.concatenate([session.run(batch)[self._scores].astype(np.float64) for batch in batches])
 

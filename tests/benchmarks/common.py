@@ -17,9 +17,10 @@ MODELS = Path(os.environ.get("BITSMITH_MODELS", REPOSITORY.parent / "shared" / "
 
 @dataclass(frozen=True)
 class Run:
-    """One finished process: seconds of wall time, and the most memory it held, in MiB."""
+    """One finished process: seconds of wall time and of the processor, and the most memory it held, in MiB."""
 
     seconds: float
+    processor: float
     peak: float
 
 
@@ -33,7 +34,7 @@ def measured(command: Sequence[str]) -> Run:
         if process.returncode != 0:
             output.seek(0)
             sys.exit(f"{' '.join(command)} failed:\n{output.read().decode()}")
-    return Run(os.times().elapsed - clock.elapsed, usage.ru_maxrss / 1024)
+    return Run(os.times().elapsed - clock.elapsed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 @contextmanager
@@ -43,9 +44,9 @@ def working_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def compile_command(model: Path, calibration: Path, out: Path, *options: str) -> list[str]:
+def compile_command(model: Path, calibration: Path, out: Path, *options: str, target: str = "onnxruntime") -> list[str]:
     """`bitsmith compile` as a user would type it."""
-    command = [sys.executable, "-m", "bitsmith", "compile", str(model), "--target", "onnxruntime"]
+    command = [sys.executable, "-m", "bitsmith", "compile", str(model), "--target", target]
     return [*command, "--calibration", str(calibration), "-o", str(out), "--quiet", *options]
 
 
