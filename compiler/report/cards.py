@@ -11,7 +11,10 @@ from bitsmith.report.layers import Layer
 from bitsmith.report.texts import mapping
 
 MOST = 160
-"""Layers that are told of one by one."""
+"""Layers, up to which all are told of one by one."""
+
+EACH = 50
+"""Of more layers, how many of those that cost most, and of those that work most."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,11 @@ class Card:
 
 
 def cards(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> list[Card]:
-    """The cards, in the order of the graph: half of those that cost the outputs most, half of those that work most."""
+    """The cards, in the order of the graph: of too many, those that cost the outputs most and those that work most."""
     chosen: Sequence[Layer] = layers
     if len(layers) > MOST:
-        worst = sorted(layers, key=lambda layer: layer.badness)[: MOST // 2]
-        busiest = sorted(layers, key=lambda layer: -layer.macs)[: MOST // 2]
+        worst = sorted(layers, key=lambda layer: layer.badness)[:EACH]
+        busiest = sorted(layers, key=lambda layer: -layer.macs)[:EACH]
         kept = {layer.index for layer in (*worst, *busiest)}
         chosen = [layer for layer in layers if layer.index in kept]
     spreads = mapping(manifest, "spreads")

@@ -11,7 +11,7 @@ from bitsmith.report.layers import in_use
 from bitsmith.report.texts import tail
 
 LEFT, TOP, HEIGHT, BELOW = 66, 26, 300, 120
-WIDTH, NARROWEST, WIDEST = 1150, 3, 90
+WIDTH, NARROWEST, WIDEST = 1150, 1, 90
 """Of the picture, and of a step in it, at least and at most."""
 
 NAMED = 60

@@ -8,7 +8,7 @@ from typing import Any
 
 from bitsmith.allocation.budgets import BOPS, FLASH, MEAN_ACTIVATION_BITS, MEAN_WEIGHT_BITS, MEANING, RAM, shown
 from bitsmith.report.layers import Layer
-from bitsmith.report.texts import decibels_text, mapping, of_bytes, short, thousands
+from bitsmith.report.texts import decibels_text, mapping, of_bytes, score_text, short, thousands
 
 FLOAT_BITS = 32
 
@@ -89,16 +89,6 @@ def _scores(manifest: Mapping[str, Any]) -> Iterator[Line]:
     yield Line(metric, "" if real is None else score_text(real), score_text(compiled), gain, note)
 
 
-def score_text(score: Mapping[str, Any]) -> str:
-    """A result of `bitsmith evaluate`: a share in percent, a ratio in decibels, an error as it is."""
-    value, error = score["value"], score.get("error")
-    if score["metric"] == "sqnr":
-        return decibels_text(value)
-    if score["metric"] in ("top1", "auc"):
-        return f"{100 * value:.2f} %" + (f" \N{PLUS-MINUS SIGN} {100 * error:.2f}" if error else "")
-    return f"{value:.4g}"
-
-
 def _lines(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Iterator[Line]:
     size, costs = manifest["size"], manifest["costs"]
     before, after = size["float_constants"], size["integer_constants"]
@@ -130,8 +120,9 @@ def _tiles(manifest: Mapping[str, Any], scores: Sequence[Line]) -> Iterator[Tile
     size, costs = manifest["size"], manifest["costs"]
     if scores:
         first = scores[0]
-        beside = f", {first.float} in float" if first.float else ""
-        yield Tile(first.compiled, f"{first.what}{beside}")
+        beside = f"; {first.float} in float" if first.float else ""
+        figure, _, error = first.compiled.partition(" \N{PLUS-MINUS SIGN}")
+        yield Tile(figure, f"{first.what}{error and f', give or take{error}'}{beside}")
     else:
         ratios = mapping(manifest, "distance").get("sqnr_db") or {}
         for output, value in list(ratios.items())[:1]:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
-from bitsmith.artifact import REPORT
-from bitsmith.errors import ArtifactError
-from bitsmith.manifest import MANIFEST, file_sha256, read_manifest, write_manifest, write_whole
 from bitsmith.report import losses, memory, network
 from bitsmith.report.cards import Card, cards
 from bitsmith.report.layers import layers_of
@@ -20,9 +14,6 @@ from bitsmith.report.overview import overview
 from bitsmith.report.templates import fill
 
 TEMPLATE = "page.html.j2"
-
-MISSHAPEN = (TemplateError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What a manifest that lacks something, or has something else in its place, leads to."""
 
 KNOWN = (
     *("model", "versions", "target", "calibration", "data_free", "quantized_by_others", "seed", "inputs", "outputs"),
@@ -69,26 +60,3 @@ def _later(explain: Mapping[str, Any]) -> list[str]:
     ranked = explain.get("ranked_after")
     last = len(names) - names[::-1].index(ranked) if ranked in names else len(names)
     return [name.split("{")[0] for name in names[last:]]
-
-
-def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
-    """Write the page of a compiled folder to `out`, or into the folder itself; returns where it is."""
-    path = Path(folder)
-    manifest = read_manifest(path)
-    try:
-        page = render(manifest)
-    except MISSHAPEN as reason:
-        raise ArtifactError(
-            f"is incomplete: {reason}", where=str(path / MANIFEST), fix="Compile the model again."
-        ) from reason
-    target = path / REPORT if out is None else Path(out)
-    try:
-        write_whole(target, page)
-        if out is None:
-            manifest["files"][REPORT] = file_sha256(target)
-            write_manifest(path, manifest)
-    except OSError as reason:
-        raise ArtifactError(
-            f"cannot be written: {reason.strerror}", where=str(target), fix="Name another file with -o."
-        ) from reason
-    return target

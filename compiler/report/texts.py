@@ -40,6 +40,16 @@ def decibels_text(value: float | None) -> str:
     return "no difference" if value is None else f"{value:.1f} dB"
 
 
+def score_text(score: Mapping[str, Any]) -> str:
+    """A result of `bitsmith evaluate`: a share in percent, a ratio in decibels, an error as it is."""
+    value, error = score["value"], score.get("error")
+    if score["metric"] == "sqnr":
+        return decibels_text(value)
+    if score["metric"] in ("top1", "auc"):
+        return f"{100 * value:.2f} %" + (f" \N{PLUS-MINUS SIGN} {100 * error:.2f}" if error else "")
+    return f"{value:.4g}"
+
+
 def ratio_text(value: float | str | None) -> str:
     """A ratio of a layer as the manifest has it: in decibels, `lossless` or `no signal`; empty where none was taken."""
     return f"{value:.1f} dB" if isinstance(value, int | float) else value or ""

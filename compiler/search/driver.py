@@ -12,19 +12,20 @@ from pathlib import Path
 from bitsmith.allocation.budgets import BUDGETS, CYCLES
 from bitsmith.allocation.problem import LOSS, Problem
 from bitsmith.allocation.program import solve
+from bitsmith.artifact import REPORT
 from bitsmith.errors import ArtifactError, PipelineError
 from bitsmith.manifest import pretty, write_whole
 from bitsmith.metrics import Sqnr
 from bitsmith.progress import Progress, silent
 from bitsmith.recipe import Recipe
 from bitsmith.registry import suggest
+from bitsmith.report.front import draw, render
 from bitsmith.runners import FloatModel
 from bitsmith.search.cluster import ClusterWorkers
 from bitsmith.search.job import File, Job, digest, metric_for, mixing
 from bitsmith.search.journal import POINTS, Journal
-from bitsmith.search.picture import draw
 from bitsmith.search.prepare import SENSITIVITY, prepare
-from bitsmith.search.results import Results
+from bitsmith.search.results import FRONT, Results
 from bitsmith.search.run import Effort, Run
 from bitsmith.search.strategy import Strategy, bits_of
 from bitsmith.search.trial import score
@@ -32,7 +33,7 @@ from bitsmith.search.workers import LocalWorkers, Workers, cores
 from bitsmith.target import Target, load_target
 from bitsmith.windows import Window, open_samples
 
-FRONT, PICTURE, SCRATCH = "front.json", "front.svg", ".scratch"
+PICTURE, SCRATCH = "front.svg", ".scratch"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def search(
 ) -> Results:
     """Trace the front of accuracy against a cost, into the folder `out`.
 
-    There: points.jsonl, front.json, front.svg, sensitivity.json, and in points/ the artifact of each on the front.
+    There: points.jsonl, front.json, front.svg, report.html, sensitivity.json, and in points/ the artifact of each on
+    the front.
 
     data:      evaluation samples, on which every point is measured.
     recipe:    how points are compiled. What it calls `mixed` is searched; where that is nothing, what the cost depends
@@ -126,8 +128,10 @@ def search(
             )
             run.remake([one.candidate for one in results.front if not (run.artifacts / one.name).is_dir()])
         _remove_beaten(run.artifacts, results)
-        write_whole(folder / FRONT, pretty(results.to_json()) + "\n")
-        write_whole(folder / PICTURE, draw(results))
+        told = results.to_json()
+        write_whole(folder / FRONT, pretty(told) + "\n")
+        write_whole(folder / PICTURE, draw(told))
+        write_whole(folder / REPORT, render(told, folder))
     return results
 
 

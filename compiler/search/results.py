@@ -12,6 +12,7 @@ from bitsmith.search.compare import paired
 from bitsmith.search.front import dominator, front
 from bitsmith.search.point import UNIFORM, Point
 
+FRONT = "front.json"
 FORMAT = "bitsmith front 1"
 
 OPTIMISTIC = (
