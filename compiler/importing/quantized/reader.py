@@ -334,9 +334,16 @@ def name_of(node: NodeProto, index: int) -> str:
 
 
 def attribute(node: NodeProto, name: str, default: Any) -> Any:
-    """An attribute of a node, or its default; text as str."""
+    """An attribute of a node, or its default; text as str. ModelError for one of another type than the default."""
     for one in node.attribute:
         if one.name == name:
             value = helper.get_attribute_value(one)
-            return value.decode() if one.type == AttributeProto.STRING else value
+            value = value.decode(errors="replace") if one.type == AttributeProto.STRING else value
+            if not isinstance(value, type(default)):
+                raise ModelError(
+                    f"its attribute {name} is no {type(default).__name__}",
+                    where=node_label(node),
+                    fix="Export the model again.",
+                )
+            return value
     return default
