@@ -27,7 +27,12 @@ class BitsmithError(Exception):
 
     def __str__(self) -> str:
         located = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{located}. {self.fix}" if self.fix else located
+        return f"{ended(located)} {self.fix}" if self.fix else located
+
+
+def ended(text: str) -> str:
+    """The text as a sentence, which may end already."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _again(kind: type[BitsmithError], what: str, where: str, fix: str) -> BitsmithError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bitsmith import registry
 from bitsmith.backend import Backend, Refusal
-from bitsmith.errors import UnsupportedError
+from bitsmith.errors import UnsupportedError, ended
 from bitsmith.importing.load import load_graph
 from bitsmith.importing.quantized.load import is_quantized, load_quantized
 from bitsmith.ir.graph import Graph
@@ -69,7 +69,7 @@ def require_legal(graph: Graph, target: Target, backend: Backend) -> None:
     if not found:
         return
     first, more = found[0], len(found) - 1
-    fix = first.fix.rstrip(".") + "." if first.fix else ""
+    fix = ended(first.fix) if first.fix else ""
     if more:
         fix += f" {more} more: `bitsmith check` lists all."
     raise UnsupportedError(first.reason, where=first.where, fix=fix.strip())

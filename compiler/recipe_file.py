@@ -10,6 +10,7 @@ from bitsmith.allocation.budgets import limit
 from bitsmith.allocation.files import read_allocation, read_sensitivity
 from bitsmith.observers import AUTO, OBSERVERS
 from bitsmith.pipelines import EFFORTS
+from bitsmith.registry import did_you_mean
 from bitsmith.tables import Reader, boolean, integer, one_of, several, shown, text
 
 WEIGHTS: Mapping[str, tuple[int, str]] = MappingProxyType(
@@ -40,7 +41,9 @@ SCALES = ("free", "power-of-two")
 def weights_given(value: object) -> int | str:
     """Bits of weights, the name of a format, or mixed; ValueError for anything else."""
     if isinstance(value, str) and value not in (*WEIGHTS, MIXED):
-        raise ValueError(f"{shown(value)} is neither a width in bits nor one of {', '.join(WEIGHTS)}, {MIXED}")
+        meant = did_you_mean(value, (*WEIGHTS, MIXED))
+        known = f"{shown(value)} is neither a width in bits nor one of {', '.join(WEIGHTS)}, {MIXED}"
+        raise ValueError(f"{known}. {meant}" if meant else known)
     return value if isinstance(value, str) else integer(2, 16)(value)
 
 
@@ -54,7 +57,9 @@ def granularity_given(value: object) -> str:
     given = text(value)
     kind, _, size = given.partition("=")
     if given not in ("channel", "tensor") and not (kind == "group" and size.isdecimal() and int(size) > 0):
-        raise ValueError(f"{shown(given)} is not channel, tensor, or group=N such as group=32")
+        meant = did_you_mean(kind, ("channel", "tensor", "group"))
+        known = f"{shown(given)} is not channel, tensor, or group=N such as group=32"
+        raise ValueError(f"{known}. {meant}" if meant and not size else known)
     return given
 
 

@@ -54,11 +54,35 @@ LISTED = 40
 """Names that an error lists at most: a large model has hundreds of layers."""
 
 
+CLOSE = 0.6
+"""How much of two names must agree for one to be taken for the other; difflib's own."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """`Did you mean x?` where something known is close, else what is known, or the first of it; empty if nothing is."""
     choices = sorted(known)
-    close = difflib.get_close_matches(name, choices, n=1)
-    if close:
-        return f"Did you mean {close[0]}?"
+    if meant := did_you_mean(name, choices):
+        return meant
     more = f" and {len(choices) - LISTED} more" if len(choices) > LISTED else ""
     return f"Known: {', '.join(choices[:LISTED])}{more}." if choices else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`Did you mean x?` where something known is close, if need be but for upper and lower case; else empty.
+
+    A name that is short for another, as `fold-bn` is for `fold-batch-norm`, comes before one that merely looks like it.
+    """
+    choices = sorted(known)
+    for read in (str, str.casefold):
+        typed = read(name)
+        alike = {one: difflib.SequenceMatcher(None, read(one), typed).ratio() for one in choices}
+        close = [one for one, share in alike.items() if share >= CLOSE]
+        if close:
+            return f"Did you mean {max(close, key=lambda one: (_is_short_for(name, one), alike[one]))}?"
+    return ""
+
+
+def _is_short_for(short: str, long: str) -> bool:
+    """Whether the letters of one are in the other, in order, from the same first one on."""
+    letters = iter(long)
+    return short[:1] == long[:1] and all(letter in letters for letter in short)

@@ -17,7 +17,7 @@ def refusals(target: Target) -> list[Refusal]:
     where = f"target {target.name}"
     families = [family.name for family in FAMILIES]
     features = [
-        Refusal(where, f"no kernel knows of the feature {one}", f"Known: {', '.join(sorted(FEATURES))}.")
+        Refusal(where, f"no kernel knows of the feature {one}", suggest(one, FEATURES))
         for one in target.features
         if one not in FEATURES
     ]

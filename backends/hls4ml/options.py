@@ -85,7 +85,7 @@ def refusals(target: Target, layers: Iterable[str]) -> list[Refusal]:
         if name not in known:
             found.append(Refusal(where, "there is no such option", suggest(name, known)))
         elif name in CHOICES and value not in CHOICES[name]:
-            found.append(Refusal(where, f"{value!r} is not known", f"Known: {', '.join(CHOICES[name])}."))
+            found.append(Refusal(where, f"{value!r} is not known", suggest(str(value), CHOICES[name])))
         elif name == "layers":
             found += _of_layers(where, str(value), list(layers))
         elif name == "part" and not isinstance(value, str):

@@ -11,6 +11,7 @@ from bitsmith.backend import Refusal
 from bitsmith.errors import TargetError
 from bitsmith.ir.fusion import is_attention
 from bitsmith.ir.graph import Graph, Node
+from bitsmith.registry import suggest
 from bitsmith.target import Target
 
 INSTALL = "pip install 'bitsmith[rtl]'"
@@ -29,9 +30,10 @@ class Options:
         found = {}
         for name, value in target.options.items():
             if name not in cls.__dataclass_fields__:
-                known = ", ".join(cls.__dataclass_fields__)
                 raise TargetError(
-                    "there is no such option", where=f"target {target.name}, {name}", fix=f"Known: {known}."
+                    "there is no such option",
+                    where=f"target {target.name}, {name}",
+                    fix=suggest(name, cls.__dataclass_fields__),
                 )
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise TargetError(f"must be a positive integer, not {value!r}", where=f"target {target.name}, {name}")

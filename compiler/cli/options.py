@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from bitsmith.registry import did_you_mean
+
 if TYPE_CHECKING:
     from bitsmith.ir.allocation import Allocation
     from bitsmith.ir.sensitivity import Sensitivity
@@ -78,7 +80,10 @@ def weights(text: str) -> int | str:
 
 def activations(text: str) -> int | str:
     """Read bits of activations, or mixed."""
-    return text if text == "mixed" else bits(text)
+    if text == "mixed" or text.isdecimal():
+        return text if text == "mixed" else bits(text)
+    meant = did_you_mean(text, ("mixed",))
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a width from 2 to 16 nor mixed. {meant}".rstrip())
 
 
 def budget(text: str) -> tuple[str, float]:
@@ -150,7 +155,8 @@ def observer(text: str) -> str:
 
 def _one_of(text: str, known: tuple[str, ...]) -> str:
     if text not in known:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(known)}")
+        message = f"{text!r} is not one of {', '.join(known)}. {did_you_mean(text, known)}"
+        raise argparse.ArgumentTypeError(message.rstrip())
     return text
 
 

@@ -34,7 +34,8 @@ class Parser(argparse.ArgumentParser):
         if choice is not None:
             known = [one.strip("' ") for one in choice["of"].split(",")]
             raise UsageError(f"there is no {choice['what'].lower()} {choice['got']}", fix=suggest(choice["got"], known))
-        raise UsageError(message, fix=f"`{self.prog} --help` says what it takes.")
+        has_advice = message.endswith("?")
+        raise UsageError(message, fix="" if has_advice else f"`{self.prog} --help` says what it takes.")
 
     def options(self) -> list[str]:
         """Every option there is, as it is written."""

@@ -13,3 +13,13 @@ def test_a_long_list_is_cut() -> None:
     told = suggest("x", [f"layer{index:03}" for index in range(100)])
     assert told.startswith("Known: layer000, layer001")
     assert told.endswith("layer039 and 60 more.")
+
+
+def test_what_a_name_is_short_for_comes_before_what_looks_like_it() -> None:
+    assert suggest("fold-bn", ["fold-affine", "fold-batch-norm", "fold-padding"]) == "Did you mean fold-batch-norm?"
+    assert suggest("dps", ["depthwise", "dsp"]) == "Did you mean dsp?"
+
+
+def test_capitals_make_no_difference() -> None:
+    assert suggest("ONNXRuntime", ["host", "onnxruntime"]) == "Did you mean onnxruntime?"
+    assert suggest("data", ["Data", "image"]) == "Did you mean Data?"

@@ -38,7 +38,18 @@ COMPILE = ["compile", "m.onnx", "--target", "onnxruntime", "-o", "out"]
         ([*COMPILE, "--input-range", "x=0,inf"], "argument --input-range: 'x=0,inf' is not of the form NAME=LOW,HIGH"),
         ([*COMPILE, "--weights", "mixd"], "argument --weights: 'mixd' is neither a width in bits nor one of ternary"),
         ([*COMPILE, "--weights", "0"], "argument --weights: must be an integer from 2 to 16"),
-        ([*COMPILE, "--activations", "eight"], "argument --activations: 'eight' is not a width from 2 to 16"),
+        (
+            [*COMPILE, "--activations", "eight"],
+            "argument --activations: 'eight' is neither a width from 2 to 16 nor",
+        ),
+        ([*COMPILE, "--activations", "mixd"], "nor mixed. Did you mean mixed?"),
+        ([*COMPILE, "--activations", "17"], "argument --activations: '17' is not a width from 2 to 16"),
+        ([*COMPILE, "--weights", "codebok4"], "e2m1, mixed. Did you mean codebook4?"),
+        ([*COMPILE, "--observer", "percentil"], "mse, percentile. Did you mean percentile?"),
+        ([*COMPILE, "--effort", "defualt"], "default, best. Did you mean default?"),
+        ([*COMPILE, "--granularity", "chanel"], "group=32. Did you mean channel?"),
+        ([*COMPILE, "--scales", "power-of-tow"], "power-of-two. Did you mean power-of-two?"),
+        (["--completion", "bsh"], "there is no --completion bsh. Did you mean bash?"),
         (
             [*COMPILE, "--granularity", "group=0"],
             "argument --granularity: 'group=0' is not channel, tensor, or group=N",
@@ -64,6 +75,7 @@ def test_a_command_line_that_makes_no_sense(
     assert told.err.startswith("bitsmith: ")
     assert message in told.err
     assert told.err.count("\n") == 1
+    assert "?." not in told.err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["compile", "--help"], ["verify", "-h"], ["--version"]])
