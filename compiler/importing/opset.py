@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import checker, defs, inliner, shape_inference, version_converter
+from onnx import ModelProto, checker, defs, inliner, shape_inference, version_converter
 
 from bitsmith.errors import ModelError, UnsupportedError
 from bitsmith.importing.draft import STANDARD, Draft, all_nodes
@@ -11,11 +11,35 @@ from bitsmith.importing.screen import node_label
 LEVEL = 23
 """The opset of every graph after import. ONNX Runtime 1.31 has kernels for all that is compiled here at it."""
 
+_REFUSALS = (
+    RuntimeError,
+    ValueError,
+    checker.ValidationError,
+    version_converter.ConvertError,
+    shape_inference.InferenceError,
+)
+"""What onnx's tools say no by."""
+
 
 def inline_functions(draft: Draft) -> None:
     """Replace every call of a model-local function by its body."""
     if draft.model.functions:
-        draft.absorb(inliner.inline_local_functions(draft.for_tools(), convert_version=True))
+        draft.absorb(inlined(draft.for_tools(), convert_version=True))
+
+
+def inlined(model: ModelProto, convert_version: bool = False) -> ModelProto:
+    """A model with every call of a model-local function replaced by its body. Raises UnsupportedError.
+
+    convert_version: whether bodies of another opset than the model's are brought to it.
+    """
+    try:
+        return inliner.inline_local_functions(model, convert_version=convert_version)
+    except _REFUSALS as fault:
+        raise UnsupportedError(
+            f"its functions cannot be inlined ({_first_line(fault)})",
+            where=model.graph.name,
+            fix="Export it without functions of its own.",
+        ) from None
 
 
 def check(draft: Draft) -> None:
@@ -43,7 +67,7 @@ def upgrade(draft: Draft) -> None:
     notes = {node.name: node for node in draft.graph.node}
     try:
         draft.absorb(version_converter.convert_version(draft.for_tools(), LEVEL))
-    except (RuntimeError, version_converter.ConvertError, shape_inference.InferenceError) as fault:
+    except _REFUSALS as fault:
         raise UnsupportedError(
             f"cannot be brought from opset {draft.opset} to {LEVEL} ({_first_line(fault)})",
             where=draft.graph.name,

@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnx import ModelProto, inliner
+from onnx import ModelProto
 
-from bitsmith.errors import UnsupportedError
 from bitsmith.importing.draft import STANDARD, all_nodes
 from bitsmith.importing.load import load_graph
 from bitsmith.importing.onnx_file import read_model
+from bitsmith.importing.opset import inlined
 from bitsmith.importing.quantized import operators, qdq, qonnx
 from bitsmith.importing.quantized.reader import Reader
 from bitsmith.importing.screen import screen_nodes, screen_opsets
@@ -62,10 +62,7 @@ def load_quantized(
     model = read_model(source)
     screen_opsets(model)
     if model.functions:
-        try:
-            model = inliner.inline_local_functions(model)
-        except (RuntimeError, ValueError) as fault:
-            raise UnsupportedError(f"its functions cannot be inlined ({fault})", where=model.graph.name) from None
+        model = inlined(model)
     screen_nodes(model)
     read, quantizers = Reader(model, HANDLERS).read()
     graph = load_graph(read, input_shapes)
