@@ -12,10 +12,11 @@ SETUP_PY := $(BIN)/python -c 'from setuptools import setup; setup()' -q
 TYPED    := build/typed
 LAID_OUT := build/laid-out
 
-# Debian packages that the tests need beyond make, git, python3 and python3-venv: compilers of microcontrollers, and
-# machines to run what they make.
+# Debian packages that the tests need beyond make, git, python3 and python3-venv: compilers of microcontrollers,
+# machines to run what they make, and a browser to read the report in.
 APT_PACKAGES := gcc g++ clang gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
-                gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
+                gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc \
+                chromium chromium-driver
 
 # Give both on the command line to select tests: make unit JOBS=0 PYTEST='tests/passes -k fold'
 JOBS   ?= 2

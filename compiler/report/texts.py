@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bitsmith.errors import ArtifactError
-
 GOOD, FAIR, POOR, BAD, UNKNOWN = "good", "fair", "poor", "bad", "unknown"
 GRADES = ((40.0, GOOD), (30.0, FAIR), (20.0, POOR))
 """Decibels from which on a ratio is of a grade; what is lower is BAD."""
@@ -84,10 +82,10 @@ def tail(name: str, most: int) -> str:
 
 
 def mapping(manifest: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A table of a manifest that may be missing or null."""
+    """A table of a manifest that may be missing or null; TypeError for anything else."""
     found = manifest.get(key)
     if found is None:
         return {}
     if not isinstance(found, Mapping):
-        raise ArtifactError(f"its {key} is no table")
+        raise TypeError(f"{key} is no table")
     return found
