@@ -22,11 +22,15 @@ from bitsmith.target import Target, load_target
 
 @dataclass(frozen=True)
 class Findings:
-    """target: its name. ops: how many nodes of each op are left after normalising. refusals: what blocks."""
+    """target: its name. ops: how many nodes of each op are left after normalising. refusals: what blocks.
+
+    is_quantized: whether the model is quantized already, and so needs no calibration.
+    """
 
     target: str
     ops: Mapping[str, int]
     refusals: Sequence[Refusal]
+    is_quantized: bool = False
 
 
 def check(
@@ -36,8 +40,9 @@ def check(
 ) -> Findings:
     """Load and normalise a model, and list what blocks it; what cannot be read at all is raised."""
     chosen = target if isinstance(target, Target) else load_target(target)
+    adopted = is_quantized(model)
     try:
-        if is_quantized(model):
+        if adopted:
             quantized = load_quantized(model, input_shapes)
             graph = quantized.graph
             adopting = Pipeline(Pipeline.parse(ADOPT).passes[:-1])
@@ -48,7 +53,7 @@ def check(
     except UnsupportedError as fault:
         return Findings(chosen.name, {}, [Refusal(fault.where, fault.what, fault.fix)])
     ops = Counter(node.op for node in graph.nodes())
-    return Findings(chosen.name, dict(sorted(ops.items())), refusals(graph, chosen, backend_of(chosen)))
+    return Findings(chosen.name, dict(sorted(ops.items())), refusals(graph, chosen, backend_of(chosen)), adopted)
 
 
 def backend_of(target: Target) -> Backend:

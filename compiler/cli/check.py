@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bitsmith.cli.options import add_input_shape, add_target, shapes_given
 from bitsmith.cli.output import progress_for, say
 from bitsmith.console import paint
+from bitsmith.errors import ended
+
+if TYPE_CHECKING:
+    from bitsmith.backend import Refusal
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -24,16 +30,20 @@ def run(options: argparse.Namespace) -> int:
     progress_for(options, "check")
     found = check(options.model, options.target, shapes_given(options))
     lines = []
-    for refusal in found.refusals:
-        lines.append(f"{paint(refusal.where, 'bold')}: {refusal.reason}.")
-        if refusal.fix:
-            lines.append(f"    {refusal.fix}")
+    for alike in _alike(found.refusals):
+        places = ", ".join(refusal.where for refusal in alike[:NAMED])
+        more = f" and {len(alike) - NAMED} more" if len(alike) > NAMED else ""
+        lines.append(f"{paint(places + more, 'bold')}: {ended(alike[0].reason)}")
+        if alike[0].fix:
+            lines.append(f"    {alike[0].fix}")
     kept = ", ".join(f"{count} {op}" for op, count in found.ops.items())
     if found.refusals:
         places = "place blocks" if len(found.refusals) == 1 else "places block"
         lines.append(paint(f"{len(found.refusals)} {places} it for {found.target}.", "red"))
     else:
         lines.append(paint(f"Every node can be compiled for {found.target}", "green") + f" (normalised: {kept}).")
+        data = "" if found.is_quantized else " --calibration DATA.npz"
+        lines += ["", "Next:", f"  bitsmith compile {options.model} --target {options.target}{data} -o OUT/"]
     say(
         options,
         lines,
@@ -45,6 +55,18 @@ def run(options: argparse.Namespace) -> int:
         },
     )
     return 1 if found.refusals else 0
+
+
+NAMED = 4
+"""Places that are named of those that are refused alike: a network has the same block dozens of times."""
+
+
+def _alike(refusals: Iterable[Refusal]) -> list[list[Refusal]]:
+    """Refusals of the same kind of node for the same reason, in the order of the first of each."""
+    groups: dict[tuple[str, str, str], list[Refusal]] = {}
+    for refusal in refusals:
+        groups.setdefault((refusal.where.split(" ")[0], refusal.reason, refusal.fix), []).append(refusal)
+    return list(groups.values())
 
 
 COMMANDS = (("check", "say, node by node, what in a model a target cannot do", add_options, run),)

@@ -26,6 +26,7 @@ LIMIT = 2**31 - 1
 _PROBES = (2, 3)
 _TYPES = (TensorProto.UNDEFINED, TensorProto.FLOAT, TensorProto.BOOL, *INTEGERS)
 """Of computed values; undefined where inference does not know it."""
+_WEIGHTED = ("BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization", "LayerNormalization")
 _EXPORT_DYNAMIC = "Export the model with a dynamic batch axis (dynamic_axes or dynamic_shapes in torch.onnx.export)."
 _SAMPLES_APART = "Samples must stay apart, one per index of the first dimension: change the model there."
 
@@ -37,6 +38,7 @@ def resolve_shapes(draft: Draft, given: InputShapes) -> None:
     unknown, and UnsupportedError where the batch is fixed, moved or mixed with another dimension.
     """
     samples, fixed = input_samples(draft, given)
+    _require_stored_weights(draft)
     for name, sample in samples.items():
         _require_affordable(sample, f"input {name}")
     if fixed is not None:
@@ -58,6 +60,19 @@ def resolve_shapes(draft: Draft, given: InputShapes) -> None:
     for value in [*draft.graph.input, *draft.graph.output]:
         value.type.tensor_type.elem_type = first.types[value.name]
         set_shape(value, shapes[value.name])
+
+
+def _require_stored_weights(draft: Draft) -> None:
+    """Refuse weights that the caller gives: their first dimension would be taken for the batch."""
+    inputs = {value.name for value in draft.graph.input}
+    for node in draft.graph.node:
+        given = [name for name in node.input[1:] if name in inputs] if node.op_type in _WEIGHTED else []
+        if given:
+            raise UnsupportedError(
+                f"its weights {given[0]} are an input of the model",
+                where=node_label(node),
+                fix="Export the model with its weights stored in it.",
+            )
 
 
 def _probe(draft: Draft, samples: Mapping[str, tuple[int, ...]], batch: int, fixed: int | None) -> Inferred:

@@ -14,6 +14,7 @@ import pytest
 from bitsmith.driver import FROM_DATA
 from bitsmith.manifest import file_hashes
 from tests.integration.conftest import Run
+from tests.sketch import Sketch
 
 
 @pytest.fixture
@@ -180,6 +181,26 @@ def test_check_passes_a_model_that_compiles(bitsmith: Run, digits: Path) -> None
     said = bitsmith("check", digits / "digits.onnx", "--target", "onnxruntime")
     assert said.code == 0
     assert said.out.startswith("Every node can be compiled for onnxruntime (normalised: 1 Add, 5 Conv")
+    model = digits / "digits.onnx"
+    assert said.out.endswith(
+        f"\nNext:\n  bitsmith compile {model} --target onnxruntime --calibration DATA.npz -o OUT/\n"
+    )
+
+
+def test_check_names_what_is_refused_alike_together(bitsmith: Run, tmp_path: Path) -> None:
+    sketch = Sketch(x=("N", 4))
+    value = "x"
+    for index in range(6):
+        value = sketch.add("Hardmax", value, name=f"layer{index}")
+    onnx.save(sketch.model(value), tmp_path / "deep.onnx")
+    said = bitsmith("check", tmp_path / "deep.onnx", "--target", "host")
+    assert said.code == 1
+    first, advice, *_ = said.out.splitlines()
+    alike = ", ".join(f"Hardmax layer{index}" for index in range(4))
+    assert first == f"{alike} and 2 more: there is no integer form of this op."
+    assert advice.startswith("    ")
+    refused = json.loads(bitsmith("check", tmp_path / "deep.onnx", "--target", "host", "--json").out)["refusals"]
+    assert [one["where"] for one in refused] == [f"Hardmax layer{index}" for index in range(6)]
 
 
 def test_report_is_a_page_of_its_own(bitsmith: Run, copied: Path, tmp_path: Path) -> None:

@@ -292,6 +292,12 @@ def _body(name: str) -> onnx.GraphProto:
     return helper.make_graph([node], name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, [])])
 
 
+def test_weights_that_are_an_input() -> None:
+    sketch = Sketch(x=("N", 2, 8, 8), k=(3, 2, 3, 3))
+    error = refusal(sketch.model(sketch.add("Conv", "x", "k", name="blend")), UnsupportedError)
+    assert (error.where, error.what) == ("Conv blend", "its weights k are an input of the model")
+
+
 def test_control_flow() -> None:
     sketch = Sketch(x=("N", 4))
     sketch.hold(np.array(True), "condition")
