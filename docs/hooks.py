@@ -10,12 +10,13 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from docs.generate import commands, measured, passes, picture, targets
+from docs.generate import commands, measured, operators, passes, picture, targets
 from docs.generate.repository import ROOT, borrowed, pictures, text_of, title_of
 
 MEASURED = "measured/index.md"
 GENERATED = {
     "reference/commands.md": commands.page,
+    "reference/operators.md": operators.page,
     "reference/passes.md": passes.page,
     "reference/targets.md": targets.page,
 }

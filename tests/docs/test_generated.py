@@ -4,8 +4,9 @@ import pytest
 
 from bitsmith import registry
 from bitsmith.cli.parser import build
+from bitsmith.ir.legal import RULES
 from bitsmith.target import installed_targets
-from docs.generate import commands, passes, targets
+from docs.generate import commands, operators, passes, targets
 from docs.generate.docstrings import markdown
 
 
@@ -43,6 +44,13 @@ def test_every_target_is_there_under_its_backend() -> None:
         backend = section.partition("\n")[0]
         for name in headings(section, 3):
             assert installed_targets().targets[name].backend == backend
+
+
+def test_every_operator_of_the_normal_form_is_there_once() -> None:
+    page = operators.page()
+    assert [op for op in RULES if page.count(f"`{op}`") != 1] == []
+    assert "`BatchNormalization`" in page.partition("## Brought to the normal form")[2]
+    assert "`ConvTranspose`" in page.partition("## In place of others")[2]
 
 
 @pytest.mark.parametrize(
