@@ -132,7 +132,7 @@ def duration(seconds: float) -> str:
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
     """The text in a colour, where the stream is a terminal that may show one (https://no-color.org)."""
-    stream = stream or sys.stdout
+    stream, text = stream or sys.stdout, printable(text)
     if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
     return f"\033[{_COLOURS[colour]}m{text}\033[0m"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -98,7 +98,7 @@ def _ranges(value: object) -> dict[str, tuple[float, float]]:
         raise ValueError(f"must be a table such as {{x = [0, 255]}}, not {shown(value)}")
     for name, ends in value.items():
         numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
-        if not numbers or not -math.inf < ends[0] < ends[1] < math.inf:
+        if not numbers or not -sys.float_info.max <= ends[0] < ends[1] <= sys.float_info.max:
             raise ValueError(f"the range of {name} must be two numbers, the lower one first, not {shown(ends)}")
     return {name: (float(ends[0]), float(ends[1])) for name, ends in value.items()}
 

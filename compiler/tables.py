@@ -16,7 +16,10 @@ Reader = Callable[[Any], Any]
 """Turns a TOML value into what it stands for, or raises ValueError that says what it must be."""
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZE = re.compile(r"(?P<number>\d+)\s*(?P<unit>[A-Za-z]+)")
+_SIZE = re.compile(r"(?P<number>\d{1,20})\s*(?P<unit>[A-Za-z]+)")
+
+LARGEST = 2**63
+"""Bytes that no memory has."""
 
 
 def read_table(
@@ -33,7 +36,7 @@ def read_table(
         raise error(
             f"cannot be read: {reason.strerror}", where=file, fix="Check the path and its permissions."
         ) from reason
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+    except ValueError as reason:  # Of TOML, of UTF-8, or of an integer with more digits than Python reads.
         raise error(f"is no TOML: {reason}", where=file) from reason
     except RecursionError as reason:
         raise error("is nested too deep", where=file) from reason
@@ -106,14 +109,13 @@ def several(reader: Reader, least: int = 1) -> Reader:
 
 def size(value: object) -> int:
     """A count of bytes: a positive integer, or a text such as "64KiB"."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None or int(match["number"]) == 0:
-        raise ValueError(f'must be a positive number of bytes or a text such as "64KiB", not {shown(value)}')
-    if match["unit"] not in _UNITS:
+    if match is not None and match["unit"] not in _UNITS:
         raise ValueError(f"{shown(value)} has no known unit. {suggest(match['unit'], _UNITS)}")
-    return int(match["number"]) * _UNITS[match["unit"]]
+    count = int(match["number"]) * _UNITS[match["unit"]] if match else value
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 < count < LARGEST:
+        raise ValueError(f'must be a positive number of bytes or a text such as "64KiB", not {shown(value)}')
+    return count
 
 
 def shown(value: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import re
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 from bitsmith import registry
 from bitsmith.errors import TargetError
+from bitsmith.printable import printable
 from bitsmith.tables import Reader, boolean, integer, one_of, read_table, several, shown, size, text
 
 FOLDER = "targets"
@@ -94,7 +94,7 @@ def _cycles(value: object) -> dict[str, float]:
     for pair, cost in value.items():
         if not re.fullmatch(r"(?:[1-9]|1[0-6])x(?:[1-9]|1[0-6])", pair):
             raise ValueError(f'{pair!r} must be weight bits x activation bits, such as "8x8"')
-        if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 < cost < math.inf:
+        if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 < cost <= sys.float_info.max:
             raise ValueError(f"the cycles of {pair} must be a positive number, not {shown(cost)}")
     return {pair: float(cost) for pair, cost in value.items()}
 
@@ -109,11 +109,19 @@ def _options(value: object) -> dict[str, str | int | float]:
     return dict(value)
 
 
+def _line(value: object) -> str:
+    """A text that stands in a line: of reports, of comments, on a terminal."""
+    line = text(value)
+    if printable(line) != line:
+        raise ValueError(f"must be one line of characters that can be printed, not {shown(value)}")
+    return line
+
+
 _BITS = several(integer(1, 16))
 _READERS: dict[str, Reader] = {
-    "name": text,
+    "name": _line,
     "backend": text,
-    "description": text,
+    "description": _line,
     "weight_bits": _BITS,
     "activation_bits": _BITS,
     "weight_formats": several(text),

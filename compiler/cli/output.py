@@ -11,7 +11,7 @@ from typing import Any
 
 from bitsmith.console import ProgressLine
 from bitsmith.errors import BitsmithError
-from bitsmith.printable import printable_json, printable_line
+from bitsmith.printable import printable, printable_json, printable_line
 from bitsmith.progress import Progress, silent
 
 
@@ -22,7 +22,8 @@ def say(options: argparse.Namespace, lines: Iterable[str], result: Any) -> None:
         print(printable_json(json.dumps(finite(result), indent=1, ensure_ascii=False, allow_nan=False)))
     elif not options.quiet:
         for line in lines:
-            print(printable_line(line))
+            # Colours are ours on a terminal alone.
+            print(printable_line(line) if sys.stdout.isatty() else printable(line))
 
 
 def say_error(fault: BitsmithError) -> None:

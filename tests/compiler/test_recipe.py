@@ -229,6 +229,9 @@ def test_options_come_before_the_file(tmp_path: Path) -> None:
         ("input_shapes = 3", "input_shapes: must be a table"),
         ("input_shapes = {x = 3}", "the shape of x must be a list"),
         ("input_shapes = {x = [0]}", "must be an integer of at least 1, not 0"),
+        (f"input_ranges = {{x = [0, {10**400}]}}", "the range of x must be two numbers"),
+        (f"budgets = {{ram = {10**400}}}", "ram must be a positive number of bytes"),
+        (f"budgets = {{bops = {10**400}}}", "bops must be a positive number"),
         ("pipeline = 'integerize'\nweights = 8", "weights has no effect beside a pipeline"),
     ],
 )

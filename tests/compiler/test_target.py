@@ -96,6 +96,25 @@ def test_a_mistake_is_told_with_file_and_key(target_file: Path, line: str, messa
     assert str(caught.value) == f"{target_file}, {message}"
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('name = "a\\nb"', "name: must be one line of characters that can be printed"),
+        ('description = "\\u001b[2J"', "description: must be one line of characters that can be printed"),
+        (f"flash = {2**63}", "flash: must be a positive number of bytes"),
+        (f"flash = '{10**30} GiB'", "flash: must be a positive number of bytes"),
+        (f"cycles = {{'8x8' = {10**400}}}", "cycles: the cycles of 8x8 must be a positive number"),
+        ("code = " + "9" * 5000, "is no TOML: Exceeds the limit"),
+    ],
+)
+def test_what_goes_beyond_all_bounds_is_told(target_file: Path, line: str, message: str) -> None:
+    target_file.write_text(f'backend = "onnxruntime"\n{line}\n')
+    with pytest.raises(TargetError) as caught:
+        load_target(target_file)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 def test_an_unknown_backend_suggests_the_nearest(target_file: Path) -> None:
     target_file.write_text('backend = "onnxruntim"')
     with pytest.raises(TargetError, match=r"no backend called onnxruntim\. Did you mean onnxruntime\?"):
