@@ -1,6 +1,6 @@
 """Trained networks as FPGA firmware: accuracy and look-up tables by bits, and simulations held to the integer graph.
 
-usage: python -m tests.benchmarks.fpga [--bits] [--tools] [--layers] [--only NAME ...] [--write FILE.md]
+usage: python -m tests.benchmarks.fpga [--bits] [--tools] [--only NAME ...] [--by TOOL ...] [--write FILE.md]
 
 The first table is of models/digits and mnist_cnn for Vitis: whole evaluation files, compiled with learned rounding,
 edges of 8 bits. Its look-up tables are estimates for products that are all there at once and share no adder
@@ -18,8 +18,9 @@ from __future__ import annotations
 import argparse
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,8 @@ def simulated(name: str, tool: str) -> list[str]:
         given = {key: np.concatenate([inputs[key], real[key]]) for key in inputs}
         wrong = total = 0
         reached: set[str] = set()
-        for batch in in_batches(given, BATCH if tool == "qonnx" else VECTORS):
+        for place, batch in enumerate(in_batches(given, VECTORS if tool == "Verilator" else BATCH)):
+            print(f"{name}, {tool}: from vector {BATCH * place} on", end="\r", file=sys.stderr, flush=True)
             found, expected = executed(made, tool, batch), run(made.graph, batch, keep=True)
             wrong += sum(int((found[key] != expected[key]).sum()) for key in made.graph.outputs)
             total += sum(found[key].size for key in made.graph.outputs)
@@ -187,9 +189,9 @@ BITS += ["top-1", "points lost"]
 TOOLS = ["model", "by", "vectors", "saturated layers", "compilers", "elements that differ"]
 
 
-def tool_rows(name: str) -> Iterator[list[str]]:
-    """A row for each tool."""
-    return (simulated(name, tool) for tool in MODELS_BY_NAME[name].tools)
+def tool_rows(name: str, wanted: Sequence[str]) -> Iterator[list[str]]:
+    """A row for each tool of those that are wanted."""
+    return (simulated(name, tool) for tool in MODELS_BY_NAME[name].tools if tool in wanted)
 
 
 def main() -> None:
@@ -198,12 +200,13 @@ def main() -> None:
     parser.add_argument("--bits", action="store_true", help="the first table alone")
     parser.add_argument("--tools", action="store_true", help="the second table alone")
     parser.add_argument("--only", nargs="+", choices=MODELS_BY_NAME, default=list(MODELS_BY_NAME))
+    parser.add_argument("--by", nargs="+", choices=tools(), default=list(tools()), help="of the second table")
     parser.add_argument("--write", type=Path, help="a file, whose rows that are not measured now stay")
     options = parser.parse_args()
     small = [name for name in options.only if name in SMALL]
     every: dict[str, tuple[list[str], list[str], Callable[[str], Iterator[list[str]]]]] = {
         "bits": (BITS, small, by_bits),
-        "tools": (TOOLS, options.only, tool_rows),
+        "tools": (TOOLS, options.only, partial(tool_rows, wanted=options.by)),
     }
     asked = [name for name in every if getattr(options, name)] or list(every)
     tables = []

@@ -8,15 +8,18 @@ The other networks have random weights, and are there for their shapes.
 
 "Plain da4ml" is what one writes in da4ml for the same weights, biases and shifts: matmul, relu, quantize with rounding
 and saturation. Both are cut into stages of five adders, and both must give the interpreter's integers on 1,000 vectors.
+
+"Pruned" are weights that gave up signed powers of two, or all of them, by `reconstruct{price=...}`: see pruning.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +43,7 @@ from bitsmith.ir.integer import IntegerGraph, Linear
 from bitsmith.recipe import Recipe
 from bitsmith.target import load_target
 from tests.benchmarks.common import MODELS, markdown, working_folder
+from tests.benchmarks.kept_rows import with_kept_rows
 from tests.sketch import Sketch, normal
 
 JET = "jet_mlp_3layer_NODATA"
@@ -49,7 +53,7 @@ CALIBRATION, EVALUATION = 1024, 10_000
 
 @dataclass(frozen=True)
 class Variant:
-    """A network, how it is quantized, and whether plain da4ml does it too."""
+    """A network, how it is quantized, and whether plain da4ml does it too. price: of a digit in `reconstruct`."""
 
     name: str
     weights: int | str
@@ -57,16 +61,27 @@ class Variant:
     network: str = "jet"
     luts: int = 0
     plain: bool = False
+    price: float = 0.0
 
     @property
     def recipe(self) -> Recipe:
         budgets = {"luts": float(self.luts)} if self.luts else {}
-        return Recipe(weights=self.weights, activations=self.activations, budgets=budgets)
+        recipe = Recipe(weights=self.weights, activations=self.activations, budgets=budgets)
+        if not self.price:
+            return recipe
+        pipeline = str(recipe.passes(load_target("rtl")))
+        assert "reconstruct{" in pipeline
+        return Recipe(pipeline=pipeline.replace("reconstruct{", f"reconstruct{{price={self.price},"))
 
 
 def mixed(luts: int) -> Variant:
     """The jet tagger with bits chosen for a budget."""
     return Variant(f"mixed, {luts // 1000}k", "mixed", "mixed", luts=luts)
+
+
+def pruned(variant: Variant, price: float) -> Variant:
+    """The same with a price of digits."""
+    return replace(variant, name=f"{variant.name}, pruned", price=price)
 
 
 VARIANTS = [
@@ -80,6 +95,8 @@ VARIANTS = [
     Variant("ternary a6", "ternary", 6, plain=True),
     Variant("w8 a8", 8, 8),
     *map(mixed, (24000, 16000, 12000, 8000)),
+    pruned(Variant("w6 a6", 6, 6), 0.01),
+    pruned(mixed(24000), 0.001),
     Variant("dense w5 a5", 5, 5, network="dense"),
     Variant("images w4 a4", 4, 4, network="images"),
 ]
@@ -195,29 +212,23 @@ class Row:
         return [name, self.by, self.bits, agrees, f"{self.estimated:,}", *yosys, str(self.stages), self.differing]
 
 
-@dataclass
-class Bench:
-    """What is measured, row by row."""
-
-    with_yosys: bool
-    rows: list[Row] = field(default_factory=list)
-
-    def measure(self, variant: Variant, folder: Path) -> None:
-        """Compile, trace, count: ours, and plain da4ml's where that is asked for."""
-        model = NETWORKS[variant.network](folder)
-        np.savez(folder / "data.npz", x=drawn(model, CALIBRATION, seed=0))
-        out = folder / "out"
-        graph = bitsmith.compile(model, "rtl", folder / "data.npz", out, recipe=variant.recipe, explain=False).graph
-        agrees = agreement(model, graph) if variant.network == "jet" else None
-        levels = Options.of(load_target("rtl")).levels
-        designs = {"bitsmith": design(graph, levels)}
-        if variant.plain:
-            designs["plain da4ml"] = plain(graph, levels)
-        for name, made in designs.items():
-            wrong = f"{differing(graph, made)} of {SAMPLES * len(made.fields()):,}"
-            found = cells(made, self.with_yosys)
-            self.rows.append(Row(variant, name, bits(graph), agrees, made.luts, found, made.stages, wrong))
-            print(" | ".join(self.rows[-1].texts()), file=sys.stderr, flush=True)
+def measured(variant: Variant, folder: Path, with_yosys: bool) -> Iterator[list[str]]:
+    """Compile, trace, count: ours, and plain da4ml's where that is asked for."""
+    model = NETWORKS[variant.network](folder)
+    np.savez(folder / "data.npz", x=drawn(model, CALIBRATION, seed=0))
+    out = folder / "out"
+    graph = bitsmith.compile(model, "rtl", folder / "data.npz", out, recipe=variant.recipe, explain=False).graph
+    agrees = agreement(model, graph) if variant.network == "jet" else None
+    levels = Options.of(load_target("rtl")).levels
+    designs = {"bitsmith": design(graph, levels)}
+    if variant.plain:
+        designs["plain da4ml"] = plain(graph, levels)
+    for name, made in designs.items():
+        wrong = f"{differing(graph, made)} of {SAMPLES * len(made.fields()):,}"
+        found = cells(made, with_yosys)
+        row = Row(variant, name, bits(graph), agrees, made.luts, found, made.stages, wrong).texts()
+        print(" | ".join(row), file=sys.stderr, flush=True)
+        yield row
 
 
 def bits(graph: IntegerGraph) -> str:
@@ -227,7 +238,16 @@ def bits(graph: IntegerGraph) -> str:
     return f"w {weights}, a {' '.join(str(graph.operands(one)[0].format.bits) for one in layers)}"
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
+class Point(NamedTuple):
+    """A circuit of the picture."""
+
+    name: str
+    by: str
+    luts: int
+    agreement: float
+
+
+def draw(rows: Sequence[Sequence[str]], path: Path) -> None:
     """Agreement against look-up tables, as counted where they are counted."""
     import matplotlib
 
@@ -235,31 +255,32 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    of_jets = [row for row in rows if row.agreement is not None]
-
-    def tables(row: Row) -> int:
-        return row.estimated if row.counted is None else row.counted.luts
-
-    kinds: dict[str, Callable[[Row], bool]] = {
-        "plain da4ml": lambda row: row.by != "bitsmith",
-        "the same bits in all layers": lambda row: isinstance(row.variant.weights, int),
-        "ternary, powers of two and their sums": lambda row: row.variant.weights != "mixed",
-        "mixed bits, for a budget": lambda row: True,
+    points = [
+        Point(row[0].removeprefix("jet, "), row[1], int((row[5] or row[4]).replace(",", "")), float(row[3]))
+        for row in rows
+        if row[3]
+    ]
+    kinds: dict[str, Callable[[Point], bool]] = {
+        "plain da4ml": lambda point: point.by != "bitsmith",
+        "pruned": lambda point: point.name.endswith("pruned"),
+        "the same bits in all layers": lambda point: point.name.startswith("w"),
+        "mixed bits, for a budget": lambda point: point.name.startswith("mixed"),
+        "ternary, powers of two and their sums": lambda point: True,
     }
-    left = list(of_jets)
+    left = list(points)
     for label, belongs in kinds.items():
-        chosen = [row for row in left if belongs(row)]
-        left = [row for row in left if not belongs(row)]
+        chosen = [point for point in left if belongs(point)]
+        left = [point for point in left if not belongs(point)]
         marker = "x" if label == "plain da4ml" else "o"
-        axes.scatter([tables(row) for row in chosen], [row.agreement for row in chosen], label=label, marker=marker)
-        for row in chosen:
-            if row.by == "bitsmith":
-                axes.annotate(row.variant.name, (tables(row), row.agreement or 0), (4, -9), textcoords="offset points")
-    front: list[Row] = []
-    for row in sorted(of_jets, key=lambda row: (tables(row), -(row.agreement or 0))):
-        if not front or (row.agreement or 0) > (front[-1].agreement or 0):
-            front.append(row)
-    axes.plot([tables(row) for row in front], [row.agreement for row in front], color="gray", linewidth=0.8, zorder=0)
+        axes.scatter([one.luts for one in chosen], [one.agreement for one in chosen], label=label, marker=marker)
+        for point in chosen:
+            if point.by == "bitsmith":
+                axes.annotate(point.name, (point.luts, point.agreement), (4, -9), textcoords="offset points")
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.luts, -point.agreement)):
+        if not front or point.agreement > front[-1].agreement:
+            front.append(point)
+    axes.plot([one.luts for one in front], [one.agreement for one in front], color="gray", linewidth=0.8, zorder=0)
     axes.set_xscale("log")
     axes.margins(x=0.12)
     axes.set_xlabel("look-up tables, by yosys (synth_xilinx, UltraScale+)")
@@ -274,21 +295,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=[one.name for one in VARIANTS])
     parser.add_argument("--no-yosys", action="store_true", help="estimates alone, which take seconds")
-    parser.add_argument("--write", type=Path)
+    parser.add_argument("--write", type=Path, help="a file, whose rows that are not measured now stay")
     parser.add_argument("--plot", type=Path, help="an image file; needs matplotlib")
     options = parser.parse_args()
     if not (MODELS / f"{JET}.onnx").is_file():
         sys.exit(f"{JET}.onnx is not there. Point BITSMITH_MODELS at the folder of shared models.")
-    bench = Bench(not options.no_yosys)
+    rows = []
     for variant in VARIANTS:
         if not options.only or variant.name in options.only:
             with working_folder() as folder:
-                bench.measure(variant, folder)
+                rows += measured(variant, folder, not options.no_yosys)
     header = ["network, quantized", "by", "bits by layer", "agreement", "LUTs, estimated", "LUTs, yosys"]
     header += ["estimate is off by", "flip-flops, yosys", "DSPs", "stages", "differ from the interpreter"]
-    text = markdown(header, [row.texts() for row in bench.rows])
+    rows = with_kept_rows(options.write, header, rows, 2)
+    text = markdown(header, rows)
     if options.plot:
-        draw(bench.rows, options.plot)
+        draw(rows, options.plot)
         text += f"\n\n![Agreement with the float jet tagger against look-up tables]({options.plot.name})"
     print(text)
     if options.write:
