@@ -67,11 +67,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     (folder / "model.onnx").write_bytes(named(NAMES).SerializeToString())
     np.savez(folder / "data.npz", x=normal(4, 2, 4, 4))
+    (folder / "board.toml").write_text(
+        'backend = "c"\nname = "*/ #error <script>{{ 1 }} \\\\"\ndescription = "*/ #error <i>{% raw %}"\n'
+    )
     return folder
 
 
-def compile_for(bitsmith: Run, place: Path, target: str) -> tuple[Said, Path]:
-    out = place / target
+def compile_for(bitsmith: Run, place: Path, target: str | Path) -> tuple[Said, Path]:
+    out = place / Path(target).stem
     given = ["--calibration", place / "data.npz", "-o", out, "--no-explain"]
     return bitsmith("compile", place / "model.onnx", "--target", target, *given), out
 
@@ -101,10 +104,10 @@ class Elements(HTMLParser):
         self.seen.add((tag, tuple(sorted(name for name, _ in attributes))))
 
 
-@pytest.mark.parametrize("target", ["onnxruntime", "host", "qonnx"])
+@pytest.mark.parametrize("target", ["onnxruntime", "board.toml", "qonnx"])
 def test_names_break_out_of_nothing(bitsmith: Run, place: Path, target: str) -> None:
     """The C is built with every warning an error, and run; the page has no element that plain names would not give."""
-    said, out = compile_for(bitsmith, place, target)
+    said, out = compile_for(bitsmith, place, place / target if target.endswith(".toml") else target)
     assert said.code == 0, said.err
     assert_harmless(said.out + said.err)
     page = (out / "report.html").read_text()
