@@ -8,6 +8,7 @@ from bitsmith.backends.c.layout import Tensor
 from bitsmith.backends.c.rolling import Call, Move
 from bitsmith.backends.c.rows import row_bytes
 from bitsmith.backends.c.stream import FETCHED, Round, Stream
+from bitsmith.backends.c.text import called, placed
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def _statement(stream: Stream, round: Round, event: Move | Call) -> Statement:
     arguments = [_place(stream, round, tensor, row) for tensor, row in places]
     part = stream.part(event)
     if part.scratch:
-        arguments.append(f"scratch + {stream.workspace}")
-    return Statement(f"{part.function}({', '.join(arguments)});")
+        arguments.append(placed("scratch", stream.workspace, "int8_t"))
+    return Statement(called(part.function, arguments))
 
 
 def _fetch(stream: Stream, round: Round, event: Call) -> Statement:
@@ -54,14 +55,14 @@ def _fetch(stream: Stream, round: Round, event: Call) -> Statement:
     more = round.advance.get(FETCHED, 0)
     first = f"{event.first} + round * {more}" if more and round.times > 1 else f"{event.first}"
     place = _place(stream, round, stream.source, event.target)
-    return Statement(f"rows(source, {first}, {event.end - event.first}, {place});")
+    return Statement(called("rows", ["source", first, f"{event.end - event.first}", place]))
 
 
 def _place(stream: Stream, round: Round, tensor: Tensor, row: int) -> str:
     """C for a row of a value, in its buffer, or in the value itself as the rounds go on."""
     if tensor.name in stream.buffers:
         offset = stream.buffers[tensor.name] + row * row_bytes(tensor)
-        return f"scratch + {offset}" if tensor.ctype == "int8_t" else f"(void *)(scratch + {offset})"
+        return placed("scratch", offset, tensor.ctype)
     name = stream.parameter(tensor)
     length = row_bytes(tensor) // tensor.itemsize
     more = round.advance.get(tensor.name, 0) * length

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from bitsmith.backend import Arrays
 from bitsmith.backends.c import host
-from bitsmith.backends.c.emit import plain, render
 from bitsmith.backends.c.program import Program
+from bitsmith.backends.c.text import plain, render
 
 Results = dict[str, npt.NDArray[np.generic]]
 

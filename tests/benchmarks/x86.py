@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.backends.c import Program, build, host, sources
-from bitsmith.backends.c.emit import render
+from bitsmith.backends.c.text import render
 from bitsmith.execution.interpreter import run
 from bitsmith.ir.dyadic import dyadic
 from bitsmith.ir.formats import Format, IntegerType

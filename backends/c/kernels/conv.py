@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,6 +58,10 @@ class Products:
         return cls(context, (*stored.constants, start.constant, *step.constants), step.helpers, stored.description)
 
 
+ROUND = {1: (4, 8), 2: (4, 8), 4: (2, 2)}
+"""By rows side by side, inputs of a round, if no element takes more: of weights in bytes, and of packed ones."""
+
+
 class PortableConv(KernelFamily):
     """A convolution of one group in plain C, two pixels and two outputs at a time, four where the registers suffice.
 
@@ -80,7 +84,11 @@ class PortableConv(KernelFamily):
         products = Products.of(site, operation)
         length = products.context["length"]
         direct = over.is_pointwise
+        outputs, stored, step = len(operation.weight), products.context["weights"], products.context["step"]
         at_once = 4 if "registers" in site.target.features else 2
+        at_once = at_once if outputs >= at_once else 1
+        whole, rest = divmod(length, stored.per_byte)
+        most = ROUND[at_once][stored.per_byte > 1] // stored.per_byte
         return Kernel(
             self.name,
             "conv.c.j2",
@@ -88,15 +96,30 @@ class PortableConv(KernelFamily):
                 **products.context,
                 "over": over,
                 "direct": direct,
-                "outputs": len(operation.weight),
+                "outputs": outputs,
                 "at_once": at_once,
+                "left": outputs % at_once,
+                "unroll": next(each for each in range(max(most, 1), 0, -1) if whole % each == 0),
+                "rest": rest,
+                "step": step.told(),
+                "told": {"outputs": outputs, **({"whole": whole} if whole else {}), **step.numbers},
             },
-            constants=products.constants,
-            helpers=products.helpers,
+            constants=(interleaved(products.constants[0], at_once), *products.constants[1:]),
+            helpers=step.told().helpers,
+            shared={"pair": "conv_pair.c.j2"},
             scratch=0 if direct else 2 * length * site.x.itemsize,
             gaps={0: gap(site, over.first_reads(), buffered=not direct, block=2)},
             note=products.note,
         )
+
+
+def interleaved(weight: Constant, at_once: int) -> Constant:
+    """Rows of weights, so many side by side that one pointer walks along all; those that are left as they are."""
+    rows = weight.data
+    whole = len(rows) // at_once * at_once
+    blocks = rows[:whole].reshape(-1, at_once, rows.shape[1]).transpose(0, 2, 1)
+    comment = f"{weight.comment}, {at_once} rows side by side" if at_once > 1 else weight.comment
+    return replace(weight, data=np.concatenate([blocks.ravel(), rows[whole:].ravel()]), comment=comment)
 
 
 class PortableGroupedConv(KernelFamily):
@@ -148,12 +171,20 @@ class PortableDepthwise(KernelFamily):
         products = Products.of(site, operation)
         channels, outputs = site.x.shape[-1], len(operation.weight)
         padding = Constant("padding", site.x.ctype, np.full(channels, site.x.zero_point), "a pixel that stands for 0.0")
+        step, size = products.context["step"], dict(zip(("height", "width"), over.size, strict=True))
         return Kernel(
             self.name,
             "depthwise.c.j2",
-            context={**products.context, "over": over, "outputs": outputs, "times": outputs // channels},
+            context={
+                **products.context,
+                "over": over,
+                "outputs": outputs,
+                "times": outputs // channels,
+                "told": {"outputs": outputs, **size, "channels": channels, **step.numbers},
+            },
             constants=(*products.constants, *([padding] if over.is_padded else [])),
-            helpers=products.helpers,
+            helpers=tuple(dict.fromkeys((*products.helpers, *(step.told().helpers if over.is_padded else ())))),
+            shared={"edge": "depthwise_edge.c.j2"} if over.is_padded else {},
             gaps={0: gap(site, over.first_reads(), buffered=False)},
             note=products.note,
         )

@@ -98,6 +98,9 @@ class Kernel:
     constants: arrays that it reads.
     helpers:   templates of functions shared by kernels, each emitted once and in the order of first use. Each sees
                `users`, the kernels that need it, and holds what all of them ask for.
+    shared:    templates of functions that the kernel's own calls, by what it calls them: `shared.<that>` is the C name.
+               Each sees what the kernel's template sees but the names of constants, and `name`. Functions that come
+               out the same are written once, so what differs between operations should be told them at run time.
     scratch:   bytes of the arena that it needs while it runs, aligned to `scratch_alignment`.
     gaps:      by operand: it works where the output's first byte lies at least this many bytes before the operand's
                first byte, though the two overlap; 0 is in place (or further ahead), and below 0 the output may start
@@ -111,10 +114,16 @@ class Kernel:
     context: Mapping[str, Any] = field(default_factory=dict)
     constants: tuple[Constant, ...] = ()
     helpers: tuple[str, ...] = ()
+    shared: Mapping[str, str] = field(default_factory=dict)
     scratch: int = 0
     scratch_alignment: int = 4
     gaps: Mapping[int, int | None] = field(default_factory=dict)
     note: str = ""
+
+    @property
+    def own_names(self) -> Mapping[str, str]:
+        """What functions that are told of the constants call them, in place of their names in C."""
+        return {constant.name: constant.name for constant in self.constants}
 
     @property
     def flash(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,13 @@ from bitsmith.ir.integer import Requantize, Shape
 
 @dataclass(frozen=True)
 class Parameter:
-    """A multiplier or an upper bound: one number, or an array by channel, by pixel, or by element.
+    """A multiplier or an upper bound: one number, or C for it, or an array by channel, by pixel, or by element.
 
     by: empty for a `value` that serves all; else `channel`, `pixel` or `element`, which the constant counts by.
     """
 
     by: str
-    value: int
+    value: int | str
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,9 @@ class RequantizeStep:
     """A requantize step as the macro `requantized` writes it.
 
     function:   the helper that computes it: `requantize`, or `requantize_wide` where the rescaled accumulator may pass
-                int32 before it is clamped.
+                int32 before it is clamped; or `requantize_upper`, which can be told at run time what others must be
+                told when they are compiled to be fast.
+    shift, zero_point: C for what it is told.
     constants:  `multiplier` and `caps`, where they are no single number.
     """
 
@@ -38,12 +40,40 @@ class RequantizeStep:
     multiplier: Parameter
     caps: Parameter
     function: str
+    shift: str
+    zero_point: str
     channels: int
     constants: tuple[Constant, ...]
 
     @property
     def helpers(self) -> tuple[str, ...]:
-        return ("requantize.c.j2",) if self.function == "requantize" else ("requantize_wide.c.j2",)
+        return (f"{self.function}.c.j2",)
+
+    @property
+    def upper(self) -> tuple[int, int] | None:
+        """Bits beyond 32 of the shift, and what is added before they are shifted out; None if that takes more.
+
+        floor(floor(X / 2^32 + c) / 2^n) is floor(X / 2^32 + c) over 2^n, so rounding down to 2^32 first loses nothing.
+        """
+        shift = self.rule.shift - 32
+        if self.function != "requantize" or shift < 1:
+            return None
+        start = (self.rule.zero_point << shift) + (1 << (shift - 1))
+        # An upper half is below 2^30, for multipliers are below 2^31.
+        return (shift, start) if abs(start) <= 1 << 30 else None
+
+    @property
+    def numbers(self) -> dict[str, int | str]:
+        """What functions that several operations share are told of the step at run time, by name in C."""
+        factor: dict[str, int | str] = {} if self.multiplier.by else {"factor": self.multiplier.value}
+        return factor if self.upper is None else {**factor, "shift": self.upper[0], "start": self.upper[1]}
+
+    def told(self) -> RequantizeStep:
+        """The step of such functions."""
+        multiplier = self.multiplier if self.multiplier.by else Parameter("", "factor")
+        if self.upper is None:
+            return replace(self, multiplier=multiplier)
+        return replace(self, multiplier=multiplier, function="requantize_upper", shift="shift", zero_point="start")
 
 
 def rescale_function(rule: Requantize, magnitude: int) -> str:
@@ -68,7 +98,9 @@ def requantize_step(rule: Requantize, magnitude: int, logical: Shape, channel_ax
         ctype = "int8_t" if array.min() >= -128 and array.max() < 128 else "int32_t"
         constants.append(Constant("caps", ctype, array, f"upper bound by {caps.by}"))
     channels = logical[channel_axis] if logical else 1
-    return RequantizeStep(rule, multiplier, caps, rescale_function(rule, magnitude), channels, tuple(constants))
+    function = rescale_function(rule, magnitude)
+    told = str(rule.shift), str(rule.zero_point)
+    return RequantizeStep(rule, multiplier, caps, function, *told, channels, tuple(constants))
 
 
 def _parameter(

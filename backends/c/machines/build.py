@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bitsmith.backends.c.emit import render, tidy
 from bitsmith.backends.c.machines.machine import Machine
 from bitsmith.backends.c.program import Program
+from bitsmith.backends.c.text import render, tidy
 from bitsmith.errors import BudgetError, VerificationError
 from bitsmith.target import Target
 

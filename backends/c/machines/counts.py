@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from bitsmith.backends.c.emit import render
 from bitsmith.backends.c.machines.build import Image
 from bitsmith.backends.c.machines.cycles import REFILL, parse, run_from, straight
 from bitsmith.backends.c.machines.tools import require_plugin_compiler
+from bitsmith.backends.c.text import render
 from bitsmith.errors import ArtifactError, InternalError
 
 COUNTED, CALLER = "model_run_in", "measured"
