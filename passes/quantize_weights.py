@@ -126,7 +126,7 @@ class QuantizeWeights(Pass):
         is_shared = self.granularity == "tensor" or rows.shape[0] * rows.shape[1] == 1
         channels = 1 if is_shared else rows.shape[0] * rows.shape[1]
         axis = None if is_shared else output_axis(node)
-        largest = np.abs(rows).max(axis=2).ravel()
+        largest = np.maximum(rows.max(axis=2), -rows.min(axis=2)).ravel()
         if is_shared or not largest.any():
             largest = np.full(channels, largest.max() or 1.0)
         kind = IntegerType(self.bits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,9 @@ from bitsmith.ir.linear import LINEAR, bias_value, output_axis, weight_value
 from bitsmith.metrics import decibels
 
 FloatArray = npt.NDArray[np.float32]
+
+BLOCK = 1 << 20
+"""Elements that are compared in float64 at a time."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Layer:
         """The constant bias, if it has one."""
         return bias_value(self.nodes[0]) if self.op in LINEAR else None
 
-    @property
+    @cached_property
     def reads(self) -> list[str]:
         """The activations that it is fed, each once."""
         made = {value for node in self.nodes for value in node.outputs}
@@ -197,8 +201,13 @@ def array_of(constant: Value) -> FloatArray:
 
 def powers(wanted: npt.ArrayLike, found: npt.ArrayLike) -> tuple[float, float]:
     """Two sums of squares: of what is wanted, and of how far what was found is from it."""
-    reference = np.asarray(wanted, dtype=np.float64)
-    return float(np.square(reference).sum()), float(np.square(reference - np.asarray(found)).sum())
+    reference, other = np.ravel(np.asarray(wanted)), np.ravel(np.asarray(found))
+    signal = noise = 0.0
+    for start in range(0, reference.size, BLOCK):
+        exact = reference[start : start + BLOCK].astype(np.float64)
+        signal += float(np.square(exact).sum())
+        noise += float(np.square(exact - other[start : start + BLOCK]).sum())
+    return signal, noise
 
 
 def ratio_db(wanted: npt.ArrayLike, found: npt.ArrayLike) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bitsmith.execution.network import FloatArray, Layer, Network, array_of, layers_of, macs_of
 from bitsmith.explain.accumulated import accumulated
 from bitsmith.explain.advice import advise
-from bitsmith.explain.layers import LayerReport, Rounding, figure_to_json, report, reports_to_json
+from bitsmith.explain.layers import LayerReport, Rounding, felt, figure_to_json, report, reports_to_json
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.legal import illegal_nodes
@@ -25,6 +25,10 @@ WORST = 3
 """Layers for which help is sought."""
 
 SAMPLES = 16
+FELT = 192
+"""Layers of which a look measures what the outputs feel: each costs a run of all that follow, so that all of them would
+take the square of a network's length. Of more, it is those with the lowest ratios of their own."""
+
 WORK = 4_000_000_000
 """Multiply-accumulates of one look at all layers: what large models leave of the samples, but one at least."""
 
@@ -164,19 +168,21 @@ class Explainer:
         if self.network is None:
             if module.calibration is None or self._reference is None:
                 return
-            each = max(1, macs_of(layers) * len(layers) // 2)
+            each = max(1, macs_of(layers) * min(len(layers), FELT) // 2)
             count = int(np.clip(WORK // each, 1, SAMPLES))
             self.network = Network(self._reference, next(module.calibration.take(count).batches(count)))
         known = self.looks[-1].reports if self.looks else {}
-        reports: dict[str, LayerReport] = {}
-        for index, layer in enumerate(layers):
-            module.progress("explain", index, len(layers))
-            if layer.name in changed or layer.name not in known:
-                rounding = Rounding.of(layer, module.plan)
-                reports[layer.name] = report(self.network, module.graph, layer, rounding)
-            else:
-                reports[layer.name] = known[layer.name]
-        module.progress("explain", len(layers), len(layers))
+        network, graph, plan = self.network, module.graph, module.plan
+        anew = [layer for layer in layers if layer.name in changed or layer.name not in known]
+        found = {layer.name: report(network, graph, layer, Rounding.of(layer, plan)) for layer in anew}
+        costly = sorted(anew, key=lambda layer: found[layer.name].own)[:FELT]
+        chosen = {layer.name for layer in costly}
+        for index, layer in enumerate(layer for layer in anew if layer.name in chosen):
+            module.progress("explain", index, len(chosen))
+            output = felt(network, graph, layer, Rounding.of(layer, plan))
+            found[layer.name] = replace(found[layer.name], output=output)
+        module.progress("explain", len(chosen), len(chosen))
+        reports = {layer.name: found.get(layer.name) or known[layer.name] for layer in layers}
         self.network.rest()
         self.looks.append(Look(name, reports))
         if not self._compensated:

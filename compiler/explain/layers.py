@@ -18,12 +18,18 @@ class LayerReport:
 
     weights:    of its weights, as they are and rounded, against those of the float graph.
     activation: of what it makes in float, rounded to the format that its output has.
-    output:     of the model's outputs with this layer alone rounded, weights and output, and the others in float.
+    output:     of the model's outputs with this layer alone rounded, weights and output, and the others in float;
+                None for layers of large models, too, that are rounded more finely than many others.
     """
 
     weights: float | None
     activation: float | None
     output: float | None
+
+    @property
+    def own(self) -> float:
+        """The lower of its own two ratios."""
+        return min((one for one in (self.weights, self.activation) if one is not None), default=math.inf)
 
     def to_json(self) -> dict[str, float | str | None]:
         """The figures to a hundredth of a dB, which the order of float sums hardly moves; infinity as `lossless`."""
@@ -49,8 +55,8 @@ class Rounding:
 
 
 def report(network: Network, graph: Graph, layer: Layer, rounding: Rounding) -> LayerReport:
-    """The figures of a layer of `graph`, whose float reference is `network`."""
-    weights = activation = output = None
+    """The figures of a layer of `graph`, whose float reference is `network`, but for what the outputs feel of it."""
+    weights = activation = None
     origin = network.layer(layer.name)
     before, now = None if origin is None else origin.weight, layer.weight
     if rounding.weight is not None and before is not None and now is not None:
@@ -58,9 +64,14 @@ def report(network: Network, graph: Graph, layer: Layer, rounding: Rounding) -> 
     if rounding.output is not None:
         real = network.of(layer)
         activation = ratio_db(real, rounded(real, rounding.output))
-    if rounding != Rounding(None, None):
-        output = network.output_db(layer, made(network, graph, layer, rounding))
-    return LayerReport(weights, activation, output)
+    return LayerReport(weights, activation, None)
+
+
+def felt(network: Network, graph: Graph, layer: Layer, rounding: Rounding) -> float | None:
+    """What the outputs feel of a layer of `graph`: `LayerReport.output`. It costs a run of all that follows."""
+    if rounding == Rounding(None, None):
+        return None
+    return network.output_db(layer, made(network, graph, layer, rounding))
 
 
 def made(network: Network, graph: Graph, layer: Layer, rounding: Rounding) -> FloatArray:

@@ -278,6 +278,7 @@ class Graph:
         self._notes = dict(notes)
         self._names = set(surgeon.tensors(check_duplicates=True))
         self._node_names = {node.name for node in surgeon.nodes}
+        self._counts: dict[tuple[str, bool], int] = {}
 
     @classmethod
     def from_onnx(
@@ -481,9 +482,11 @@ class Graph:
         return order
 
     def _fresh(self, hint: str, taken: set[str]) -> str:
-        name, count = hint, 1
+        key = hint, taken is self._names
+        name, count = hint, self._counts.get(key, 1)
         while name in taken:
             name, count = f"{hint}.{count}", count + 1
+        self._counts[key] = count
         taken.add(name)
         return name
 
