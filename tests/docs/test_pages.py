@@ -62,7 +62,7 @@ def test_messages_are_what_is_said(
 def test_toml_is_what_is_read(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "example.toml"
     file.write_text(block.text, encoding="utf-8")
-    if block.page == "target_files.md":
+    if block.page in ("fpga.md", "target_files.md"):
         assert read_target(file).backend == tomllib.loads(block.text)["backend"]
     else:
         recipe = Recipe.read(file)
@@ -102,8 +102,10 @@ def test_every_command_is_one_that_the_command_line_takes() -> None:
     for page, line in found:
         try:
             parse(shlex.split(line)[1:])
-        except UsageError as fault:
-            refused[page, line] = str(fault)
+        except BitsmithError as fault:
+            # Files that an earlier command of the page writes are not there.
+            if "cannot be read: No such file" not in fault.what:
+                refused[page, line] = str(fault)
     assert refused == {}
 
 
