@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bitsmith.report.axis import Tick, linear
@@ -18,6 +18,9 @@ NAMED = 60
 """Steps, beyond which their names are left out of the picture and blocks have no texts of their own."""
 
 COLOURS = 6
+
+LINE, LETTER = 13, 6.4
+"""Height and width that a label takes, and one of its letters."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def draw(memory: Mapping[str, Any]) -> MemoryPicture | None:
         memory["bytes"],
         peak,
         round(step, 2),
-        tuple(
+        _readable(
             _rectangle(one, index, step, up(one["offset"]), up(one["offset"] + one["bytes"]), is_named)
             for index, one in enumerate(blocks)
         ),
@@ -113,8 +116,9 @@ def _alive(blocks: Sequence[Mapping[str, Any]], step: int) -> list[Mapping[str, 
 def _rectangle(block: Mapping[str, Any], index: int, step: float, low: float, high: float, named: bool) -> Rectangle:
     width = (block["last"] - block["first"] + 1) * step
     name = block["name"]
-    fits = named and low - high >= 13 and not block["scratch"]
-    room = int((width - 6) / 6.4)
+    fits = named and low - high >= LINE and not block["scratch"]
+    # In its last step, what is made of a value may be written over it.
+    room = int((max(width - step, step) - 6) / LETTER)
     return Rectangle(
         round(LEFT + block["first"] * step, 1),
         high,
@@ -124,6 +128,21 @@ def _rectangle(block: Mapping[str, Any], index: int, step: float, low: float, hi
         f"{name}: {block['bytes']:,} bytes at {block['offset']:,}" if named else "",
         tail(name, room) if fits and room >= min(len(name), 9) else "",
     )
+
+
+def _readable(rectangles: Iterable[Rectangle]) -> tuple[Rectangle, ...]:
+    """The rectangles, without the labels that one before is in the way of."""
+    found: list[Rectangle] = []
+    for one in rectangles:
+        is_free = all(
+            not other.label
+            or abs(one.y - other.y) >= LINE
+            or one.x >= other.x + LETTER * len(other.label)
+            or other.x >= one.x + LETTER * len(one.label)
+            for other in found
+        )
+        found.append(one if is_free else replace(one, label=""))
+    return tuple(found)
 
 
 def _whole_steps(most: int) -> list[int]:
