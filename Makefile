@@ -63,7 +63,7 @@ lint: $(VENV)/.installed-test ## Check style and formatting
 types: $(VENV)/.installed-test ## Check types
 	@rm -rf $(TYPED)
 	@$(SETUP_PY) build_py --build-lib $(TYPED) 2>&1 | { grep -v 'byte-compiling is disabled' || true; }
-	MYPYPATH=$(TYPED) $(BIN)/mypy --strict -p bitsmith \
+	MYPYPATH=$(TYPED) $(BIN)/mypy --strict -p bitsmith -p docs.generate \
 	    | sed -E 's#^$(TYPED)/bitsmith/(passes|backends|templates)/#\1/#; s#^$(TYPED)/bitsmith/#compiler/#'
 
 unit: $(VENV)/.installed-test ## Run the tests
