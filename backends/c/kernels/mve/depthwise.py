@@ -57,29 +57,41 @@ class HeliumDepthwise(KernelFamily):
         raised = unit(operation.requantize) or 0
         width = (over.output[1] - 1) * over.strides[1] + over.kernel[1]
         groups = grouped(products.rows, max(abs(site.x.format.type.lowest), abs(site.x.format.type.highest)))
-        order = [tap for group in groups for tap in group]
         blocks = -(-len(products.rows) // LANES)
-        weight = _by_lanes(products.rows.T[order], blocks).transpose(1, 0, 2)
+        weight = _by_lanes(products.rows.T, blocks).transpose(1, 0, 2)
+        last = rescale(operation.requantize, raised)
+        assert last is not None
         return Kernel(
             self.name,
             "mve/depthwise.c.j2",
             context={
                 "over": over,
-                "channels": site.x.shape[-1],
                 "groups": groups,
-                "places": {tap: place for place, tap in enumerate(order)},
-                "pitch": LANES * width,
-                "seen": min(over.size[1], width - over.pads[1]),
-                "raised": raised,
-                "rescale": rescale(operation.requantize, raised),
+                "mask": site.x.shape[-1] % LANES > 0,
+                "raised": raised > 0,
+                "rescale": last,
+                "told": {
+                    # Sums are raised as far as it takes to shift them back by one.
+                    "by": raised or -last.shift,
+                    "channels": site.x.shape[-1],
+                    "start": last.start,
+                    "width": over.output[1],
+                    "height": over.output[0],
+                    "pitch": LANES * width,
+                    "zero": site.x.zero_point,
+                    "above": over.pads[0],
+                    "left": LANES * over.pads[1],
+                    "seen": min(over.size[1], width - over.pads[1]),
+                    "rows": over.size[0],
+                    "line": over.size[1] * site.x.shape[-1],
+                },
             },
             constants=(
-                Constant(
-                    "weight", "int8_t", weight, "of 16 channels each, tap by tap in the order in which it is read"
-                ),
+                Constant("weight", "int8_t", weight, "of 16 channels each, tap by tap"),
                 Constant("steps", "int32_t", _steps(products, blocks), "of 16 channels each: biases, multipliers"),
             ),
             helpers=HELPERS,
+            shared={"image": "mve/depthwise_image.c.j2"},
             scratch=LANES * width * over.kernel[0],
             gaps={0: None} if _stays_behind(over) else {},
             note="on vectors of 16 channels",
@@ -87,21 +99,17 @@ class HeliumDepthwise(KernelFamily):
 
 
 def grouped(rows: IntegerArray, magnitude: int) -> list[list[int]]:
-    """Taps in groups, whose sums of products with inputs up to `magnitude` fit 16 bits: first fit, largest first.
+    """Taps in the fewest groups of equal length, or one less, whose sums of products fit 16 bits.
 
-    rows: weights, (channels, taps).
+    Few ways to group them leave many layers one function. rows: weights, (channels, taps). magnitude: of inputs.
     """
-    groups: list[tuple[list[int], npt.NDArray[np.int64]]] = []
-    for tap in np.argsort(-np.abs(rows).max(axis=0), kind="stable"):
-        size = np.abs(rows[:, tap].astype(np.int64)) * magnitude
-        for taps, sizes in groups:
-            if (sizes + size < 1 << 15).all():
-                taps.append(int(tap))
-                sizes += size
-                break
-        else:
-            groups.append(([int(tap)], size))
-    return [taps for taps, _ in groups]
+    taps = rows.shape[1]
+    reach = np.abs(rows.astype(np.int64)) * magnitude
+    for count in range(1, taps):
+        groups = [group.tolist() for group in np.array_split(np.arange(taps), count)]
+        if all((reach[:, group].sum(axis=1) < 1 << 15).all() for group in groups):
+            return groups
+    return [[tap] for tap in range(taps)]
 
 
 def _stays_behind(over: Window) -> bool:
