@@ -293,6 +293,7 @@ class Function:
     """The real function that a table tabulates: an ONNX op, its attributes and its constant operands.
 
     A table is complete without it. It serves backends that have the function itself (QDQ graphs, reports).
+
     constants: float operands that follow the first input, each as (shape, values).
     """
 

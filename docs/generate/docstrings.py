@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_NAMES = r"[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*"
+_NAMES = r"[a-z_][\w.]*(?:, [a-z_][\w.]*)*"
 _FIELD = re.compile(rf"(?P<names>{_NAMES}):\s+(?P<text>\S.*)")
 _NEXT = re.compile(rf"(?<=[.;]) (?={_NAMES}: )")
 _CODE = re.compile(r"(`[^`]+`)")

@@ -62,6 +62,7 @@ def test_every_operator_of_the_normal_form_is_there_once() -> None:
         ("a: one; b: two.\nIt ends: here.", "- `a`: one\n- `b`: two. It ends: here."),
         ("a, b: both.\nc.d: < 3.", "- `a`, `b`: both.\n- `c.d`: &lt; 3."),
         ("As\n\n    y = a * b\n\nsays.", "As\n\n    y = a * b\n\nsays."),
+        ("Formats: how integers stand for reals.", "Formats: how integers stand for reals."),
         ("As\n    y = a * b", "As\n\n    y = a * b"),
     ],
 )
