@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError
 from numpy.lib import format as npy
 
 from bitsmith import registry
 from bitsmith.backend import Backend
 from bitsmith.dataset import BATCH_LIMIT
-from bitsmith.errors import ArtifactError, BitsmithError, DataError
+from bitsmith.errors import ArtifactError, BitsmithError, DataError, ModelError
 from bitsmith.execution.export import from_onnx
+from bitsmith.importing.onnx_file import read_model
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.manifest import MANIFEST, file_hashes, read_manifest
@@ -43,11 +43,9 @@ class Artifact:
         """The integer graph as the ONNX model in the folder."""
         path = self.folder / INTEGER_MODEL
         try:
-            return onnx.load(path, load_external_data=False)
-        except FileNotFoundError as reason:
-            raise _damaged("is missing", path) from reason
-        except (OSError, DecodeError) as reason:
-            raise _damaged(f"cannot be read ({reason})", path) from reason
+            return read_model(path)
+        except ModelError as reason:
+            raise _damaged("is missing" if not path.exists() else f"cannot be read ({reason.what})", path) from reason
 
     @cached_property
     def graph(self) -> IntegerGraph:

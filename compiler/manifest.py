@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bitsmith.bounded import read_text
 from bitsmith.errors import ArtifactError
 
 MANIFEST = "manifest.json"
@@ -20,7 +21,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a compiled folder; ArtifactError for a folder that has none, or none that is whole."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(path))
     except FileNotFoundError as reason:
         raise ArtifactError(
             f"has no {MANIFEST}" if folder.is_dir() else "there is no such folder",

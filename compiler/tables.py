@@ -6,9 +6,9 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
+from bitsmith.bounded import read_text
 from bitsmith.errors import BitsmithError
 from bitsmith.registry import suggest
 
@@ -31,7 +31,7 @@ def read_table(
     """
     file = str(path)
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path))
     except OSError as reason:
         raise error(
             f"cannot be read: {reason.strerror}", where=file, fix="Check the path and its permissions."

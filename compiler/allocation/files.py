@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
+from bitsmith.bounded import read_text
 from bitsmith.errors import PipelineError
 from bitsmith.ir.allocation import Allocation
 from bitsmith.ir.sensitivity import Sensitivity
@@ -26,7 +26,7 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
 def _part(path: str | os.PathLike[str], key: str) -> Any:
     """What a manifest has under `key`, or the whole of a file that is no manifest."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except OSError as reason:
         raise PipelineError(f"cannot be read: {reason.strerror}", where=str(path), fix="Check the path.") from reason
     except (ValueError, RecursionError) as reason:

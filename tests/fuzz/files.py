@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bitsmith.driver import compile as compile_model
 from bitsmith.manifest import MANIFEST
 from bitsmith.report import write_report
 from bitsmith.verification import verify
-from tests.fuzz.fuzz_target import FuzzTarget
+from tests.fuzz.fuzz_target import FuzzTarget, every
 from tests.fuzz.models import WORDS
 from tests.fuzz.mutations import json_of, message_of, zip_of
 from tests.sketch import Sketch, normal
@@ -88,18 +88,8 @@ def open_folder(name: str, given: bytes) -> None:
         folder = Path(place, "out")
         shutil.copytree(_compiled(), folder)
         (folder / name).write_bytes(given)
-        steps: tuple[Callable[[], object], ...] = (
-            lambda: verify(folder).to_json(),
-            lambda: write_report(folder, folder / "again.html"),
-        )
-        refused = None
-        for step in steps if name == MANIFEST else steps[:1]:
-            try:
-                step()
-            except Exception as fault:  # noqa: BLE001  told below, when every step has had its turn
-                refused = refused or fault
-        if refused is not None:
-            raise refused
+        report = (lambda: write_report(folder, Path(place, "again.html")),) if name == MANIFEST else ()
+        every(lambda: verify(folder).to_json(), *report)
 
 
 _MANIFEST_WORDS = ("files", "format", "target", "backend", "layers", "values", "c", "hls4ml", "model.qdq.onnx", "../x")

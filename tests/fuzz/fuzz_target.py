@@ -45,6 +45,18 @@ class Finding:
     told: str
 
 
+def every(*steps: Callable[[], object]) -> None:
+    """Do each of them, whatever becomes of the others; raises what is no refusal before what is one."""
+    faults: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except Exception as fault:  # noqa: BLE001  raised below, when every step has had its turn
+            faults.append(fault)
+    for fault in sorted(faults, key=lambda one: isinstance(one, BitsmithError) and not isinstance(one, InternalError)):
+        raise fault
+
+
 class TooSlow(BaseException):
     """The time for one input is over. No Exception, or code that catches those would go on."""
 

@@ -14,8 +14,9 @@ from bitsmith.importing.load import load_graph
 from bitsmith.importing.quantized.load import is_quantized
 from bitsmith.legality import check
 from bitsmith.recipe import Recipe
+from bitsmith.runners import FloatModel
 from tests.compiler.importing.quantized.sketches import QuantizedSketch, integers
-from tests.fuzz.fuzz_target import FuzzTarget
+from tests.fuzz.fuzz_target import FuzzTarget, every
 from tests.fuzz.mutations import message_of
 from tests.integration.onnx_node_tests import CONSTANT, cases, read_case
 from tests.sketch import Sketch, normal
@@ -73,11 +74,11 @@ def models() -> Iterator[bytes]:
 
 
 def check_model(given: bytes) -> None:
-    """What `bitsmith check` does."""
+    """What `bitsmith check` does, and what `bitsmith evaluate` begins with."""
     with tempfile.TemporaryDirectory(prefix="bitsmith-fuzz-") as folder:
         path = Path(folder, "model.onnx")
         path.write_bytes(given)
-        check(path, "onnxruntime")
+        every(lambda: check(path, "onnxruntime"), lambda: FloatModel(path))
 
 
 def compile_whole(given: bytes) -> None:

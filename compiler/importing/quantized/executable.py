@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from bitsmith.errors import ModelError
+from bitsmith.importing.draft import array_of
 from bitsmith.importing.quantized import qonnx
 from bitsmith.importing.quantized.reader import attribute
+from bitsmith.importing.screen import node_label
 
 
 def executable(model: ModelProto) -> ModelProto:
@@ -29,15 +32,31 @@ def executable(model: ModelProto) -> ModelProto:
     for node in model.graph.node:
         if node.domain not in qonnx.DOMAINS:
             written.graph.node.append(node)
-        elif node.op_type == "BipolarQuant":
+            continue
+        if len(node.input) != (2 if node.op_type == "BipolarQuant" else 4) or len(node.output) != 1:
+            raise ModelError(
+                f"has {len(node.input)} operands and {len(node.output)} results",
+                where=node_label(node),
+                fix="Export the model again.",
+            )
+        if node.op_type == "BipolarQuant":
             written.graph.node.extend(_bipolar(node, written))
         else:
-            bits = numpy_helper.to_array(constants[node.input[3]]).item()
-            written.graph.node.extend(_quant(node, int(bits), written))
+            written.graph.node.extend(_quant(node, _bits(node, constants), written))
     kept = [entry for entry in written.opset_import if entry.domain not in qonnx.DOMAINS]
     del written.opset_import[:]
     written.opset_import.extend(kept)
     return written
+
+
+def _bits(node: NodeProto, constants: Mapping[str, TensorProto]) -> int:
+    held = constants.get(node.input[3])
+    bits = np.zeros(0) if held is None else array_of(held, node_label(node))
+    if bits.size != 1 or not 1 <= bits.item() <= 32:
+        raise ModelError(
+            "its number of bits is no constant from 1 to 32", where=node_label(node), fix="Export the model again."
+        )
+    return int(bits.item())
 
 
 def _constant(model: ModelProto, name: str, number: float) -> str:
