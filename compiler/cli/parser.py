@@ -46,6 +46,9 @@ def parse(arguments: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     """The command that the arguments name, and its options; UsageError if they make no sense."""
     parser, commands = build()
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if arguments and arguments[0] == name and name not in commands:
+        # Its options are those of the command that is meant, so nothing is to be said of them.
+        raise UsageError(f"there is no command {name}", fix=suggest(name, commands))
     chosen = commands.get(name or "", parser)
     # argparse would first complain of what is missing, and hide the misspelled option that is the reason.
     _refuse_unknown(arguments, chosen, {*chosen.options(), *parser.options()})
