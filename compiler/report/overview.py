@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitsmith.allocation.budgets import BOPS, FLASH, MEAN_ACTIVATION_BITS, MEAN_WEIGHT_BITS, MEANING, RAM, shown
+from bitsmith.allocation.budgets import BOPS, FLASH, LUTS, MEAN_ACTIVATION_BITS, MEAN_WEIGHT_BITS, MEANING, RAM, shown
 from bitsmith.report.layers import Layer
 from bitsmith.report.texts import decibels_text, mapping, of_bytes, score_text, short, thousands
 
@@ -14,6 +14,7 @@ FLOAT_BITS = 32
 
 NAMES = {
     RAM: "RAM",
+    LUTS: "look-up tables",
     BOPS: "bit operations",
     MEAN_WEIGHT_BITS: "bits a weight",
     MEAN_ACTIVATION_BITS: "bits an activation",
@@ -97,6 +98,13 @@ def _lines(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Iterator[Lin
         samples = thousands(manifest["distance"]["samples"])
         note = f"signal to noise of the integers against float at {output}, on {samples} {kind} samples"
         yield Line("distance", "", decibels_text(value), "", note)
+    adopted = mapping(manifest, "quantized_by_others")
+    if adopted:
+        count = f"{thousands(adopted['differing'])} of {thousands(adopted['elements'])} elements differ"
+        note = f"each operation beside the {adopted['dialect']} file, on {thousands(adopted['samples'])} samples"
+        yield Line(
+            "fidelity", "", count, f"by {adopted['largest']} steps at most" if adopted["differing"] else "", note
+        )
     note = "bytes of weights, biases, multipliers and tables, packed"
     yield Line("constants", shown(FLASH, before), shown(FLASH, after), _times(before, after, "smaller"), note)
     for name, value in costs.items():
@@ -109,7 +117,7 @@ def _lines(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Iterator[Lin
             gain = gain or _times(work * FLOAT_BITS**2, value, "less work")
         yield Line(NAMES.get(name, name), real, shown(name, value), gain, MEANING[name])
     for name, count in mapping(manifest, "artifact").items():
-        yield Line(name, "", thousands(count), "", "of the artifact, as its tools report it")
+        yield Line(name, "", thousands(count), "", "of the artifact, as its backend counts")
 
 
 def _times(before: float, after: float, what: str) -> str:
@@ -133,5 +141,8 @@ def _tiles(manifest: Mapping[str, Any], scores: Sequence[Line]) -> Iterator[Tile
             f"{before / after:.1f} \N{MULTIPLICATION SIGN}",
             f"smaller: {of_bytes(before)} of constants became {of_bytes(after)}",
         )
-    yield Tile(of_bytes(round(costs[RAM])), "of RAM for activations, at the fullest step")
+    if LUTS in costs:
+        yield Tile(f"{round(costs[LUTS]):,}", "look-up tables of the circuit, as the backend estimates them")
+    else:
+        yield Tile(of_bytes(round(costs[RAM])), "of RAM for activations, at the fullest step")
     yield Tile(short(manifest["macs"]), "multiply-accumulates a sample")

@@ -75,6 +75,8 @@ def test_outcomes_say_which_samples_were_right(undisturbed: Path, digits: Path) 
 
 def test_the_picture_shows_every_point(undisturbed: Path, front: dict[str, Any]) -> None:
     root = ElementTree.fromstring((undisturbed / "front.svg").read_text())
+    page = (undisturbed / "report.html").read_text()
+    assert all(f'href="points/{best}/report.html"' in page for best in front["front"])
     name = "{http://www.w3.org/2000/svg}"
     shown = [title.text or "" for title in root.iter(f"{name}title")][1:]
     assert {text.split(":")[0] for text in shown} == {point["name"] for point in front["points"]}
