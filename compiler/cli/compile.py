@@ -34,7 +34,9 @@ WORTH_A_LINE = 0.5
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """What compile takes."""
-    command.add_argument("model", metavar="MODEL.onnx", help="a trained float32 model, opset 7 to 26")
+    command.add_argument(
+        "model", metavar="MODEL.onnx", help="a trained float32 model, opset 7 to 26, or one that others quantized"
+    )
     add_target(command)
     command.add_argument("--calibration", metavar="DATA.npz", help="samples x (or one key per input) to take ranges of")
     command.add_argument(
@@ -129,8 +131,8 @@ def add_budgets(command: argparse.ArgumentParser) -> None:
         default=[],
         type=budget,
         metavar="NAME=LIMIT",
-        help="flash=64KiB (constants and code), ram=32KiB (activations at the fullest step), bops=2G, cycles=20M, "
-        "luts=20k, mean-weight-bits=3, mean-activation-bits=4; mixed bits are chosen for it, others checked. With "
+        help="flash=64KiB (constants, and `code` of the target's file), ram=32KiB (activations at the fullest step), "
+        "bops=2G, cycles=20M, luts=20k, mean-weight-bits=3, mean-activation-bits=4; mixed bits are chosen for it, others checked. With "
         "mixed bits, default: the target's flash and ram",
     )
     group.add_argument(

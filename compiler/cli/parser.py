@@ -74,7 +74,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog="bitsmith",
         description="Compile trained float32 ONNX models into verified integer artifacts for small machines.",
-        epilog="Exit codes: 0 done; 1 the artifact failed a check or a budget; 2 the input is wrong.",
+        epilog="Exit codes: 0 done; 1 the artifact failed a check or a budget; 2 the input is wrong; 130 interrupted.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"bitsmith {version('bitsmith')}")
@@ -97,7 +97,9 @@ def build() -> tuple[Parser, dict[str, Parser]]:
                 formatter_class=argparse.RawDescriptionHelpFormatter,
                 allow_abbrev=False,
             )
-            command.add_argument("--json", action="store_true", help="print the result as JSON")
+            command.add_argument(
+                "--json", action="store_true", help='print the result as JSON, or {"error": ...}, and nothing else'
+            )
             command.add_argument("--quiet", action="store_true", help="print nothing but errors (and JSON)")
             add_options(command)
             command.set_defaults(run=run)
