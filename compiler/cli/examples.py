@@ -30,7 +30,6 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "the page of a compiled folder, again": "bitsmith report build/digits",
         "with its accuracy beside the float model's": "bitsmith report build/digits "
         "--data models/digits/evaluation.npz --float models/digits/digits.onnx",
-        "the front of a search": "bitsmith report build/front",
     },
     "passes": {
         "with their options": "bitsmith passes",
