@@ -33,7 +33,8 @@ def images() -> onnx.ModelProto:
     flat = s.add("Flatten", s.add("Conv", averaged, _weight(3, 6, 1, 1, seed=12), strides=[1, 1]))
     y = s.add("Gemm", flat, normal(3, 3, seed=13), normal(3, seed=14), outputs=["y"])
     mean = s.add("Flatten", s.add("GlobalAveragePool", both))
-    z = s.add("Gemm", mean, normal(6, 4, seed=15), normal(4, seed=16), outputs=["z"])
+    largest = s.add("Flatten", s.add("GlobalMaxPool", both))
+    z = s.add("Gemm", s.add("Concat", mean, largest, axis=1), normal(12, 4, seed=15), normal(4, seed=16), outputs=["z"])
     return s.model(y, z)
 
 

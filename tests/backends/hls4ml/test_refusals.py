@@ -1,6 +1,8 @@
 """What hls4ml 1.3.0 gets wrong without a word, or stops at: each is lowered exactly, or refused by its node's name.
 
-Those that are lowered are simulated in test_networks.py; here they must not be refused.
+Those that are lowered (the global pools, AveragePool, BatchNormalization, the Softmax of a head, which is the host's)
+are simulated in test_networks.py; here they must not be refused. What a Quant node may say that comes out wrong
+(scales, zero points, rounding modes, narrow ranges, one bit) is never written, whatever the model.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import pytest
 
 from bitsmith.backends.hls4ml import Hls4mlBackend
 from bitsmith.backends.hls4ml.capabilities import refusals, require_exact
+from bitsmith.backends.hls4ml.layout import ChannelsLast
 from bitsmith.backends.qonnx import build_model
 from bitsmith.errors import UnsupportedError
 from bitsmith.importing.load import load_graph
@@ -37,6 +40,10 @@ def behind_conv(op: str, *constants: object, **attributes: object) -> onnx.Model
 
 PAIR = Sketch(a=("N", 4, 4), b=("N", 4, 4))
 PRODUCT = PAIR.model(PAIR.add("MatMul", "a", "b", name="culprit"))
+
+SHARES = Sketch(x=("N", 4, 6, 6))
+INSIDE = SHARES.add("Softmax", SHARES.add("Conv", "x", normal(4, 4, 3, 3)), axis=1, name="culprit")
+SOFTMAX_INSIDE = SHARES.model(SHARES.add("Conv", INSIDE, normal(3, 4, 1, 1)))
 
 POOLED = Sketch(x=("N", 4, 6))
 ALONG = POOLED.model(POOLED.add("MaxPool", "x", kernel_shape=[2], name="culprit"))
@@ -69,6 +76,7 @@ REFUSED = {
     "mean over channels": behind_conv("ReduceMean", axes=[1]),
     "resize": behind_conv("Resize", None, np.array([1, 1, 2, 2], np.float32), mode="nearest"),
     "sigmoid": behind_conv("Sigmoid"),
+    "softmax before a layer": SOFTMAX_INSIDE,
     "slice": behind_conv("Slice", np.array([1]), np.array([3]), np.array([2])),
     "tanh": behind_conv("Tanh"),
 }
@@ -86,9 +94,36 @@ def test_check_refuses_by_name_with_a_reason_and_a_way_out(name: str, tmp_path: 
         assert one.fix
 
 
-@pytest.mark.parametrize("model", [images(), signals(), flattened(), behind_conv("Softmax", axis=1)])
+LOWERED = [
+    *(images(), signals(), flattened()),
+    behind_conv("Softmax", axis=1),
+    behind_conv("GlobalMaxPool"),
+    behind_conv("ReduceMean", axes=[2, 3]),
+]
+
+
+@pytest.mark.parametrize("model", LOWERED)
 def test_what_is_lowered_is_not_refused(model: onnx.ModelProto) -> None:
     assert not refusals(normalised(model), load_target(VITIS))
+
+
+@pytest.mark.parametrize(("model", "shape"), [(images(), (3, 6, 6)), (signals(), (3, 12)), (flattened(), (2, 4, 4))])
+def test_quant_nodes_say_nothing_that_hls4ml_gets_wrong(model: onnx.ModelProto, shape: tuple[int, ...]) -> None:
+    written = ChannelsLast(integers(model, {"x": shape}, 4, 5)).model()
+    held = {one.name: onnx.numpy_helper.to_array(one) for one in written.graph.initializer}
+    quants = [node for node in written.graph.node if node.op_type == "Quant"]
+    assert "BipolarQuant" not in {node.op_type for node in written.graph.node}
+    assert len(quants) > 4
+    for node in quants:
+        scale, zero_point, bits = (held[name] for name in node.input[1:])
+        said = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+        assert scale.size == 1
+        assert np.frexp(scale)[0] == 0.5
+        assert zero_point == 0
+        assert bits >= 2
+        assert said["narrow"] == 0
+        given = node.input[0] in held or node.input[0] in {one.name for one in written.graph.input}
+        assert said["rounding_mode"] == (b"ROUND" if given else b"FLOOR")
 
 
 def network() -> onnx.ModelProto:
@@ -117,10 +152,20 @@ def test_targets_that_ask_for_what_is_not_exact(change: dict[str, object], reaso
     assert all(one.where.startswith(f"target {VITIS}") for one in found)
 
 
-def test_weights_with_a_scale_per_channel_are_refused_before_they_are_converted(tmp_path: Path) -> None:
-    graph = integers(network(), {"x": (6,)}, granularity="channel")
+def filters() -> onnx.ModelProto:
+    s = Sketch(x=("N", 2, 4, 4))
+    return s.model(s.add("Conv", "x", normal(3, 2, 3, 3), normal(3, seed=1), name="filters", outputs=["y"]))
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "where"), [(network(), (6,), "Linear product"), (filters(), (2, 4, 4), "Conv filters")]
+)
+def test_weights_with_a_scale_per_channel_are_refused_before_they_are_converted(
+    model: onnx.ModelProto, shape: tuple[int, ...], where: str, tmp_path: Path
+) -> None:
+    graph = integers(model, {"x": shape}, granularity="channel")
     build_model(graph)  # which QONNX itself can do
-    with pytest.raises(UnsupportedError, match="Linear product: its weights have a scale per channel"):
+    with pytest.raises(UnsupportedError, match=f"{where}: its weights have a scale per channel"):
         Hls4mlBackend().emit(graph, load_target(VITIS), tmp_path)
     assert not list(tmp_path.iterdir())
 
