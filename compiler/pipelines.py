@@ -102,6 +102,7 @@ class Choice:
 def default(choice: Choice) -> str:
     """The pipeline that a compile runs unless it is given one of its own.
 
+    What is the same for every input goes first, so that nothing is spent on it.
     Where weights share one scale, or activations have fewer than 8 bits, layers are equalized first: channels that
     stand out would leave the others few steps of the grid that all share. Where weights or activations have fewer than
     8 bits, or there are no data, biases are corrected at least, and where there are data learned rounding takes the
@@ -128,6 +129,7 @@ def default(choice: Choice) -> str:
             NORMALISE,
             *(["equalize"] if kind == "tensor" or choice.narrowest_activation < WIDE else []),
             "calibrate",
+            *(["drop-dead-channels"] if choice.learn else []),
             *([] if mixed.weights else [weights]),
             *([] if mixed.activations else [activations]),
             *([_measure(choice, kind, learns)] if is_mixed and choice.measure else []),

@@ -19,16 +19,18 @@ from bitsmith.importing.load import load_graph
 from bitsmith.ir.formats import Format, IntegerArray, IntegerType
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear, Operation, Requantize, Value
 from bitsmith.ir.validate import validate
+from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.passes.drop_constant_channels import DropConstantChannels
 from bitsmith.passes.drop_constant_channels.choice import dropped_channels
 from bitsmith.passes.drop_constant_channels.ranges import channel_ranges
 from bitsmith.passes.drop_constant_channels.slicing import without
-from bitsmith.recipe import Recipe
+from bitsmith.pipelines import NORMALISE
 from bitsmith.target import load_target
 from tests.strategies import integer_graphs
 
 KINDS = ("Conv", "Conv", "Conv", "Linear", "AveragePool", "MaxPool", "Table", "Reshape", "Add", "Concat")
+RANGES = "quantize-activations{observer=min-max}"
 
 
 def shrunk(graph: IntegerGraph) -> IntegerGraph:
@@ -88,7 +90,7 @@ def assert_same(graph: IntegerGraph, small: IntegerGraph, seed: int = 0) -> None
 def test_a_trained_network_loses_what_it_never_uses(model_file: Callable[[str], Path]) -> None:
     source, calibration, _ = (model_file(f"mobilenetv1_025_vww{end}") for end in (".onnx", ".calib.npz", ".eval.npz"))
     module = Module(load_graph(source), load_target("onnxruntime"), Dataset.open(calibration, {"x": (3, 96, 96)}))
-    Recipe(observer="min-max").passes(module.target).run(module)
+    Pipeline.parse(f"{NORMALISE},calibrate,quantize-weights,{RANGES},quantize-biases,integerize").run(module)
     graph = module.require_integer()
     DropConstantChannels().run(module)
     small = module.require_integer()

@@ -20,22 +20,25 @@ from tests.benchmarks.mcu import PEERS
 
 @dataclass(frozen=True)
 class Limits:
-    """instructions, cycles: of an inference with 8-bit weights on Cortex-M4. ram: bytes of arena, scratch included."""
+    """instructions, cycles: of an inference with 8-bit weights on Cortex-M4. ram: bytes of arena, scratch included.
+
+    code: bytes of flash on a Cortex-M4 beyond weights, biases and multipliers.
+    """
 
     instructions: int
     cycles: int
     ram: int
+    code: int = 12 << 10
 
 
 LIMITS = {
     "resnet8_cifar10": Limits(11_000_000, 20_000_000, 37 << 10),
     "dscnn_kws_tfl": Limits(2_700_000, 5_000_000, 11 << 10),
-    "mobilenetv1_025_vww": Limits(8_500_000, 12_000_000, 48 << 10),
+    # Without channels that are the same for every input, no two layers are alike, so none share code; of constants,
+    # a fifth is left.
+    "mobilenetv1_025_vww": Limits(5_000_000, 7_500_000, 48 << 10, 14 << 10),
     "autoencoder_ad_tfl": Limits(270_000, 500_000, 2_150),
 }
-CODE = 12 << 10
-"""Bytes of flash on a Cortex-M4 beyond weights, biases and multipliers."""
-
 HELIUM = 0.65
 """Of the instructions that CMSIS-NN takes on a Cortex-M55."""
 
@@ -50,7 +53,7 @@ def test_a_network_costs_no_more_than_it_should(name: str, model_file: Callable[
     assert outcome.counts.total <= limits.instructions
     assert sum(outcome.counts.cycles.values()) <= limits.cycles
     assert program.memory.total <= limits.ram
-    assert outcome.sizes.flash - program.flash <= CODE
+    assert outcome.sizes.flash - program.flash <= limits.code
     program, outcome = measured(graph, "cortex-m55")
     assert outcome.counts is not None
     assert outcome.counts.total <= HELIUM * PEERS[name].instructions["cortex-m55"]
