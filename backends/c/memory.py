@@ -15,7 +15,8 @@ import numpy as np
 from bitsmith.backends.c.buffer import Buffer, Gaps, Overlap, whole_words
 from bitsmith.backends.c.memory_bound import chained
 
-TRIES = 200
+TRIES, PLACED = 200, 50_000
+"""Orders that are tried: so many at least, and more of few buffers, as long as those that they place are no more."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def plan(buffers: Sequence[Buffer], overlaps: Iterable[Overlap]) -> MemoryPlan:
     best = min(range(len(plans)), key=lambda i: extent(buffers, plans[i]))
     order, offsets = orders[best], plans[best]
     random = np.random.default_rng(0)
-    for _ in range(TRIES):
+    for _ in range(max(TRIES, PLACED // max(len(buffers), 1))):
         total = extent(buffers, offsets)
         if total <= bound or len(order) < 2:
             break
