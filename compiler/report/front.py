@@ -144,7 +144,8 @@ def _apart(dots: Sequence[Dot]) -> list[Dot]:
         if near < 0:
             found.append(dot)
         else:
-            found[near] = replace(found[near], label=f"{found[near].label.removesuffix(' bits')}, {dot.label}")
+            both = sorted([*found[near].label.removesuffix(" bits").split(", "), dot.label.removesuffix(" bits")])
+            found[near] = replace(found[near], label=f"{', '.join(both)} bits")
             found.append(replace(dot, label=""))
     return found
 
