@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from bitsmith.allocation.budgets import RESERVE
 from bitsmith.allocation.floors import floors
 from bitsmith.allocation.problem import LOSS, Bits, Problem, Solution, within
 from bitsmith.ir.allocation import Allocation
@@ -82,10 +83,12 @@ class Strategy:
                 yield Candidate(self._called(budget), PROGRAM, found.allocation)
 
     def _within(self, budget: float) -> Problem:
-        return replace(self.problem, limits={**self.problem.limits, self.cost: budget})
+        """The problem with a limit of the cost: what is estimated is to come out no dearer than that."""
+        kept = budget * (1 - RESERVE.get(self.cost, 0.0))
+        return replace(self.problem, limits={**self.problem.limits, self.cost: kept})
 
     def _called(self, budget: float) -> str:
-        return f"{self.cost}-{budget:.10g}"
+        return f"{self.cost}-{budget if budget < 100 else round(budget):.10g}"
 
     def swaps(self, measured: Sequence[Point]) -> Iterator[Candidate]:
         """Neighbours of the best points, for no more than they cost: those of least predicted loss first.

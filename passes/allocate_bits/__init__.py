@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bitsmith import registry
-from bitsmith.allocation.budgets import BUDGETS, FLASH, LUTS, RAM, limit
+from bitsmith.allocation.budgets import BUDGETS, FLASH, RAM, RESERVE, limit
 from bitsmith.allocation.build import problem_for
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.diagnose import require_solution
@@ -26,9 +26,6 @@ from bitsmith.passes.allocate_bits.trials import affordable, nearest, spaced
 
 ATTEMPTS = 4
 """Times that bits are chosen anew where the backend says that the last choice takes more than was predicted."""
-
-RESERVE = 0.1
-"""Of a budget of look-up tables: weights are rounded to nearest here, and learned ones were seen to take 6 % more."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +105,11 @@ class AllocateBits(Pass):
 
     def _reserved(self, problem: Problem) -> Problem:
         """The problem with a little more to be had for what is estimated."""
-        if LUTS not in problem.limits:
-            return problem
-        rows = tuple(row.times(1 / (1 - RESERVE)) for row in problem.costs[LUTS].rows)
-        return replace(problem, costs={**problem.costs, LUTS: Cost(rows)})
+        dearer = {
+            name: Cost(tuple(row.times(1 / (1 - RESERVE[name])) for row in problem.costs[name].rows))
+            for name in RESERVE.keys() & problem.limits.keys()
+        }
+        return replace(problem, costs={**problem.costs, **dearer}) if dearer else problem
 
     def _settled(self, module: Module, problem: Problem, find: Callable[[Problem], Solution | None]) -> Solution | None:
         """What is found that keeps to the limits by what the backend says of it, too, with the costs that it says.
