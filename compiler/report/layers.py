@@ -86,7 +86,7 @@ def layers_of(manifest: Mapping[str, Any]) -> list[Layer]:
     so_far = mapping(explain, "accumulated_db")
     weights, values = mapping(manifest, "weights"), manifest["values"]
     choices: dict[str, list[Mapping[str, Any]]] = {}
-    for one in manifest.get("choices", ()):
+    for one in manifest.get("choices") or ():
         choices.setdefault(one["where"], []).append(one)
     memory = _memory(manifest)
     table = mapping(manifest["target"], "cycles")

@@ -139,6 +139,15 @@ def test_a_manifest_that_lacks_something_is_refused_by_name_or_shown_without_it(
     assert not {"seed", "allocation", "sensitivity", "pipeline"} & {name for name, _ in refused}
 
 
+@pytest.mark.parametrize("name", ["command", "memory", "spreads", "choices", "explain", "program", "distance"])
+def test_what_a_manifest_does_not_tell_is_left_out(manifest: Manifest, name: str) -> None:
+    whole = Page(render(manifest))
+    for without in ({key: value for key, value in manifest.items() if key != name}, {**manifest, name: None}):
+        page = Page(render(without))
+        assert not page.wrong
+        assert len(page.elements) < len(whole.elements) or not manifest[name]
+
+
 def test_accuracy_is_measured_on_demand_and_kept(
     copied: Path, digits: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
