@@ -24,6 +24,9 @@ BINS = 64
 FINEST = 0.25
 """Of a step, the width of the narrowest bins."""
 
+CHUNK = 1 << 18
+"""Weights that are looked at together."""
+
 REACH = 4.0
 """How many times as far as its grid a spread goes on: reals beyond it are counted in the outermost bins."""
 
@@ -101,23 +104,26 @@ def of_weights(stored: IntegerArray, chosen: Format, real: Rows | None) -> Sprea
 
     real: what they were before rounding, (channels, inputs); left out where that is not of the same shape.
     """
-    integers = stored.reshape(len(stored), -1).astype(np.float64)
-    steps = None if real is None or real.shape != integers.shape else real / np.reshape(chosen.scale, (-1, 1))
+    integers = stored.reshape(len(stored), -1)
+    known = real if real is not None and real.shape == integers.shape else None
+    scale = np.broadcast_to(np.reshape(chosen.scale, (-1, 1)), (len(integers), 1))
+    unit = chosen.grid.spread(integers.shape[1]) if isinstance(chosen.grid, Grouped) else np.ones((len(integers), 1))
     lowest, highest, levels = _grid(chosen)
-    if isinstance(chosen.grid, Grouped):
-        unit = chosen.grid.spread(integers.shape[1])
-        integers, steps = integers / unit, None if steps is None else steps / unit
-    ends = [lowest, highest] if steps is None else [lowest, highest, float(steps.min()), float(steps.max())]
+    # A few channels at a time: weights may be most of what memory holds.
+    few = max(CHUNK // integers.shape[1], 1)
+    parts = [slice(start, start + few) for start in range(0, len(integers), few)]
+    ends = [float(lowest), float(highest)]
+    if known is not None:
+        for part in parts:
+            steps = known[part] / (scale[part] * unit[part])
+            ends += [float(steps.min()), float(steps.max())]
     first, width = _bins(_held(min(ends), lowest, highest), _held(max(ends), lowest, highest))
-    return Spread(
-        first,
-        width,
-        lowest,
-        highest,
-        () if steps is None else _counts(steps, first, width),
-        _counts(integers, first, width),
-        levels,
-    )
+    counts, before = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    for part in parts:
+        counts += _counts(integers[part] / unit[part], first, width)
+        if known is not None:
+            before += _counts(known[part] / (scale[part] * unit[part]), first, width)
+    return Spread(first, width, lowest, highest, _trimmed(before), _trimmed(counts), levels)
 
 
 def of_activations(histogram: Histogram, chosen: Format) -> Spread:
@@ -166,7 +172,12 @@ def _bins(lowest: float, highest: float) -> tuple[float, float]:
         width *= 2
 
 
-def _counts(steps: Rows, first: float, width: float) -> Counts:
-    """Elements in each bin, those outside in the outermost; up to the last bin that has any."""
+def _counts(steps: Rows, first: float, width: float) -> npt.NDArray[np.int64]:
+    """Elements in each bin, those outside in the outermost."""
     index = np.clip(np.floor((steps - first) / width), 0, BINS - 1).astype(np.int64)
-    return tuple(np.bincount(index.ravel()).tolist())
+    return np.bincount(index.ravel(), minlength=BINS)
+
+
+def _trimmed(counts: npt.NDArray[np.int64]) -> Counts:
+    """Up to the last bin that has any."""
+    return tuple(np.trim_zeros(counts, "b").tolist())

@@ -1,5 +1,7 @@
 """Spreads of weights and activations, held to counting one by one."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -78,3 +80,19 @@ def test_bins_of_activations_are_joined_and_none_is_lost(counts: list[int]) -> N
     assert spread.first == pytest.approx(-2.0 / 0.25 - 3)
     joined = round(spread.width * 0.25 / 0.5)
     assert list(spread.real) == [sum(counts[start : start + joined]) for start in range(0, len(counts), joined)]
+
+
+def test_large_weights_are_looked_at_a_few_channels_at_a_time() -> None:
+    real = np.random.default_rng(0).normal(size=(1200, 1024)).astype(np.float32)
+    chosen = Format(IntegerType(4), tuple(np.abs(real).max(axis=1) / 7), axis=0)
+    stored = chosen.quantize(real)
+    tracemalloc.start()
+    spread = of_weights(stored, chosen, real)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * real.nbytes
+    assert sum(spread.real) == sum(spread.stored) == real.size
+    steps = real / np.reshape(chosen.scale, (-1, 1))
+    for count, place in zip(spread.real, range(BINS), strict=False):
+        low = spread.first + place * spread.width
+        assert count == np.count_nonzero((steps >= low) & (steps < low + spread.width))
