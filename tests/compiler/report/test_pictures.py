@@ -80,3 +80,9 @@ def test_the_chart_of_losses_has_a_dot_for_each_layer_that_was_measured(manifest
     assert chart.label is not None
     assert chart.label.text == min(layers, key=lambda layer: layer.badness).name
     assert len(chart.line.split()) == sum(layer.so_far is not None for layer in layers)
+
+
+def test_cycles_are_those_of_the_targets_table(manifest: Manifest) -> None:
+    manifest["target"]["cycles"] = {"4x8": 1.5}
+    for layer in layers_of(manifest):
+        assert layer.cycles == (1.5 * layer.macs if layer.weight_bits == 4 else None)
