@@ -11,6 +11,7 @@ from bitsmith.execution.drift import surely_less
 from bitsmith.search.compare import paired
 from bitsmith.search.front import dominator, front
 from bitsmith.search.point import UNIFORM, Point
+from bitsmith.search.strategy import LITTLE
 
 FRONT = "front.json"
 FORMAT = "bitsmith front 1"
@@ -86,9 +87,10 @@ class Results:
         """How far these figures can be trusted."""
         return HONEST if self.held_out else OPTIMISTIC
 
-    def at_size_of(self, point: Point) -> Contenders:
-        """What stands against a point at no more than its cost."""
-        fitting = [one for one in self.points if one.costs[self.cost] <= point.costs[self.cost]]
+    def at_size_of(self, point: Point, more: float = 0.0) -> Contenders:
+        """What stands against a point at no more than its cost, or by such a part more."""
+        most = (1 + more) * point.costs[self.cost]
+        fitting = [one for one in self.points if one.costs[self.cost] <= most]
         if point.drift:
             nearer = [one for one in fitting if surely_less(one.drift, point.drift)]
             nearest = min(nearer, key=lambda one: sum(one.drift), default=point)
@@ -106,6 +108,7 @@ class Results:
             "nats": point.nats,
             "nearest": _compared(against.nearest, point),
             "best": _compared(against.best, point),
+            "for a little more": _compared(self.at_size_of(point, LITTLE).nearest, point),
         }
 
     def _point(self, point: Point) -> dict[str, Any]:
@@ -132,6 +135,7 @@ def _compared(one: Point, other: Point) -> dict[str, Any]:
         "accuracy": one.reported,
         "decibels": finite(one.decibels),
         "nats": one.nats,
+        "costs": dict(one.costs),
         "ahead": one.reported - other.reported,
     }
     if one.outcomes and other.outcomes:

@@ -19,6 +19,9 @@ from bitsmith.search.point import PROGRAM, SWAP, UNIFORM, Candidate, Point, key_
 ANCHORS = (8, 4, 2, 3, 6, 5)
 """Uniform widths, measured first: they span the sizes, and say what mixing widths has to beat."""
 
+LITTLE = 0.05
+"""By which something that is cheap may be dearer, to be worth a look."""
+
 Solver = Callable[[Problem], Solution | None]
 
 
@@ -61,6 +64,9 @@ class Strategy:
     def programs(self) -> Iterator[Candidate]:
         """What the program chooses at the cost of each uniform allocation, then at budgets in between.
 
+        First for a little more than the cheapest uniform one, which leaves nothing to choose: where bits are few, some
+        layers lose so much more than others that a few bytes for these win most of what there is to win.
+
         At the cost of a uniform one with every floor that changes anything (see allocation/floors.py): of these, one is
         nearer to the float network than the uniform one, or that one is.
         """
@@ -73,6 +79,11 @@ class Strategy:
     def _solutions(self) -> Iterator[Candidate]:
         cost = self.problem.costs[self.cost]
         costs = sorted({cost.at(bits_of(self.problem, anchor.allocation)) for anchor in self.anchors()})
+        if costs:
+            budget = costs[0] * (1 + LITTLE)
+            found = self.solve(self._within(budget))
+            if found is not None:
+                yield Candidate(self._called(budget), PROGRAM, found.allocation)
         for budget in costs:
             for index, (floor, solution) in enumerate(floors(self._within(budget), self.solve)):
                 name = self._called(budget) + (f"-from-{floor}" if index else "")

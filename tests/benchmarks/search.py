@@ -10,6 +10,11 @@ The test is McNemar's in its exact form, over the samples of the evaluation file
 rows turn up small p by chance: the verdict holds those of each search against Holm's bounds. Activations are
 searched too, with 8-bit weights, at equal memory.
 
+An evaluation file can tell two models apart only so far. `loses` is what the uniform allocation loses to the float
+network, all that there is to win. `shown from` is the least gain at which the test would say so at 5 %, by one test, on
+as many samples as the two were found to differ on (the nearest and the uniform one; the best and it, where that is the
+nearest itself). Where the first is less than the second, winning all of it back would not show on that file.
+
 usage: python -m tests.benchmarks.search [--points N] [--out FOLDER] [MODEL ...]
        python -m tests.benchmarks.search --workers [MODEL]
 """
@@ -18,12 +23,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
 
 from tests.benchmarks.common import REPOSITORY, markdown, model_files, working_folder
 
@@ -50,7 +59,14 @@ HEADER = [
     "won : lost",
     "p",
     "best: top-1",
+    "loses",
+    "shown from",
 ]
+
+MORE = ["model", "uniform", "size", "top-1", "nats", "mixed: size", "top-1", "nats", "won : lost", "p"]
+"""Where nothing may be narrower, there is nothing to mix at equal size."""
+
+LEVEL = 0.05
 
 
 def main() -> None:
@@ -67,12 +83,15 @@ def main() -> None:
             compare_workers(given.models[0], given.points, passing)
             return
         for what, options in WHAT.items():
-            rows = []
+            rows, more = [], []
             for name in given.models:
                 found = search(name, folder / f"{name}-{what}", ["--points", str(given.points), *options])
-                rows += [row(name, one) for one in found["uniform"]]
+                samples = len(np.load(model_files(name)[2])["y"])
+                rows += [row(name, one, found["float"], samples) for one in found["uniform"]]
+                more.append(little_more(name, found["uniform"][0], found["cost"]))
                 print(f"{name}, {what}: {verdict(found)}", file=sys.stderr)
             print(f"\n{what} by {options[1]}\n\n{markdown(HEADER, rows)}", flush=True)
+            print(f"\n{what} by {options[1]}, for at most 5 % more\n\n{markdown(MORE, more)}", flush=True)
 
 
 def search(name: str, out: Path, options: list[str]) -> dict[str, Any]:
@@ -85,9 +104,11 @@ def search(name: str, out: Path, options: list[str]) -> dict[str, Any]:
     return found
 
 
-def row(name: str, uniform: dict[str, Any]) -> list[str]:
-    """One uniform allocation and what stands against it."""
+def row(name: str, uniform: dict[str, Any], real: float, samples: int) -> list[str]:
+    """One uniform allocation and what stands against it; `real` is the float network's accuracy."""
     nearest, best = uniform["nearest"], uniform["best"]
+    differing = (nearest["gained"] + nearest["lost"]) or best["gained"] + best["lost"]
+    least = least_gain(differing, samples)
     return [
         name,
         uniform["name"],
@@ -101,7 +122,37 @@ def row(name: str, uniform: dict[str, Any]) -> list[str]:
         f"{nearest['gained']} : {nearest['lost']}",
         f"{nearest['p']:.2g}",
         f"{best['accuracy']:.4f}",
+        f"{real - uniform['accuracy']:.4f}",
+        f"{least:.4f}" if math.isfinite(least) else "",
     ]
+
+
+def little_more(name: str, uniform: dict[str, Any], cost: str) -> list[str]:
+    """The cheapest uniform allocation, and what is nearest to the float network for a little more."""
+    found = uniform["for a little more"]
+    return [
+        name,
+        uniform["name"],
+        f"{uniform['cost']:,.0f}",
+        f"{uniform['accuracy']:.4f}",
+        f"{uniform['nats']:.2g}",
+        f"{found['costs'][cost]:,.0f}",
+        f"{found['accuracy']:.4f}",
+        f"{found['nats']:.2g}",
+        f"{found['gained']} : {found['lost']}",
+        f"{found['p']:.2g}",
+    ]
+
+
+def least_gain(differing: int, samples: int) -> float:
+    """The least gain in accuracy that McNemar's exact test finds surer than LEVEL, where two models differ so often.
+
+    differing: samples that one of the two has right and the other wrong. Infinite where they are too few for any.
+    """
+    for gained in range((differing + 1) // 2, differing + 1):
+        if differing and binomtest(gained, differing).pvalue <= LEVEL:
+            return (2 * gained - differing) / samples
+    return math.inf
 
 
 def verdict(found: dict[str, Any]) -> str:
@@ -123,7 +174,7 @@ def _ahead(uniform: dict[str, Any]) -> float:
     return float(uniform["nearest"]["ahead"])
 
 
-def beyond_luck(p: list[float], level: float = 0.05) -> list[bool]:
+def beyond_luck(p: list[float], level: float = LEVEL) -> list[bool]:
     """Which of several tests stand at a level that holds for all of them together (Holm 1979, doi:10.2307/4615733)."""
     stands = [False] * len(p)
     for place, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
