@@ -32,6 +32,11 @@ TARGET      ?= onnxruntime
 DEMO_TARGET := $(if $(filter hls4ml,$(TARGET)),hls4ml-vitis,$(TARGET))
 DEMO_NEEDS  := $(VENV)/.installed$(if $(filter hls4ml% qonnx,$(TARGET)),-fpga)
 
+ifneq ($(filter hls4ml%,$(TARGET)),)
+DEMO_MEANING := , which is firmware: its C simulation, compiled by g++,
+DEMO_NEXT    := hls4ml/README.md there says what the vendor's tool is given.
+endif
+
 .PHONY: help demo test lint types unit docs bench fuzz format apt clean distclean
 .DELETE_ON_ERROR:
 
@@ -45,12 +50,13 @@ demo: $(DEMO_NEEDS) ## Compile models/digits, print what was gained and lost, ve
 	@$(BIN)/bitsmith evaluate $(MODEL) --data $(EVALUATION)
 	@echo; echo "== bitsmith evaluate: the compiled model, on the same samples"
 	@$(BIN)/bitsmith evaluate $(DEMO) --data $(EVALUATION)
-	@echo; echo "== bitsmith verify: the artifact against the integer reference"
+	@echo; echo "== bitsmith verify: the artifact$(DEMO_MEANING) against the integer reference"
 	@$(BIN)/bitsmith verify $(DEMO) --data $(EVALUATION)
 	@echo; echo "== size in bytes: before, and each file after"
 	@wc -c $(MODEL) | awk '{ printf "%10d  %s\n", $$1, $$2 }'
 	@find $(DEMO) -type f -not -path '*/firmware/*/*' -printf '%10s  %p\n' | sort -k2
 	@echo; echo "The files are in $(CURDIR)/$(DEMO)."
+	$(if $(DEMO_NEXT),@echo "$(DEMO_NEXT)")
 
 test: apt lint types unit ## Install what the tests need; run ruff, mypy --strict and pytest
 

@@ -7,6 +7,7 @@ and what is written is compiled with g++ and held to the integer graph before it
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +19,8 @@ from bitsmith.backends.hls4ml.capabilities import refusals, require_exact
 from bitsmith.backends.hls4ml.layout import ChannelsLast
 from bitsmith.backends.hls4ml.luts import luts
 from bitsmith.backends.hls4ml.options import options_of
-from bitsmith.backends.hls4ml.project import write_project, write_vectors
+from bitsmith.backends.hls4ml.project import INTERFACE, write_project, write_vectors
+from bitsmith.backends.hls4ml.readme import readme
 from bitsmith.backends.hls4ml.simulate import simulate, trace
 from bitsmith.backends.qonnx import FILE
 from bitsmith.execution.batches import vectors
@@ -29,7 +31,7 @@ from bitsmith.target import Target
 
 __all__ = ["FOLDER", "Hls4mlBackend"]
 
-FOLDER = "hls4ml"
+FOLDER, README = "hls4ml", "README.md"
 VECTORS = 32
 
 
@@ -57,7 +59,11 @@ class Hls4mlBackend(Backend):
         (folder / FILE).write_bytes(model.SerializeToString(deterministic=True))
         project = folder / FOLDER
         project.mkdir()
-        write_project(graph, model, lowering.owners, options, project)
+        told = self.luts(graph, target)
+        described = write_project(graph, model, lowering.owners, options, project)
+        described["luts"] = None if told is None else round(sum(told.values()))
+        (project / INTERFACE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        (project / README).write_text(readme(graph.name, described, options), encoding="utf-8")
         inputs = vectors(graph, VECTORS, seed=0)
         write_vectors(
             graph,
@@ -65,6 +71,11 @@ class Hls4mlBackend(Backend):
             [("tb_input_features.dat", inputs), ("tb_output_predictions.dat", run(graph, inputs))],
         )
         return sorted(path.relative_to(folder) for path in [folder / FILE, *project.rglob("*")] if path.is_file())
+
+    def figures(self, graph: IntegerGraph, folder: Path) -> dict[str, int]:
+        """What the circuit takes, where that can be told: an estimate of ours, which no vendor's tool was asked for."""
+        told = json.loads((folder / FOLDER / INTERFACE).read_text(encoding="utf-8"))["luts"]
+        return {} if told is None else {"LUTs, estimated without multipliers": told}
 
     def run(self, graph: IntegerGraph, folder: Path, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
         """What the C simulation of the written project makes of a batch of integers."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import math
 import re
 import shutil
@@ -65,10 +64,11 @@ DEFAULTED = "ParametrizedActivation"
 
 def write_project(
     graph: IntegerGraph, model: onnx.ModelProto, owners: Mapping[str, str], options: Options, folder: Path
-) -> None:
+) -> dict[str, Any]:
     """Convert `model`, the QONNX of `graph` with channels last, and write hls4ml's project into an empty folder.
 
     owners: the operation that each tensor of the model was written for.
+    Returns the inputs and outputs in the order of the top function's arguments, and the layers that can be watched.
     Raises UnsupportedError where hls4ml stops, or settles on a type that cannot hold what the graph computes.
     """
     with tempfile.TemporaryDirectory() as scratch, _quiet():
@@ -86,9 +86,9 @@ def write_project(
     sides = {"inputs": graph.inputs, "outputs": [graph.outputs[index] for index in order]}
     described = {side: [_described(graph, name) for name in names] for side, names in sides.items()}
     described["layers"] = layers
-    (folder / INTERFACE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     _replace(folder, home, ".")
     _replace(folder, stamp, hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[: len(stamp)])
+    return described
 
 
 def _convert(

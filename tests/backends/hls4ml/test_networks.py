@@ -59,3 +59,26 @@ def test_the_interface_says_what_the_top_function_takes(tmp_path: Path) -> None:
     assert sorted(one["name"] for one in described["outputs"]) == ["y", "z"]
     lines = (tmp_path / FOLDER / "tb_data" / "tb_input_features.dat").read_text().splitlines()
     assert {len(line.split()) for line in lines} == {6 * 6 * 3}
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("hls4ml-vitis", "vitis-run --mode hls --tcl build_prj.tcl"),
+        ("hls4ml-vitis-stream", "vitis-run --mode hls --tcl build_prj.tcl"),
+        ("hls4ml-vivado", "vivado_hls -f build_prj.tcl"),
+        ("hls4ml-quartus", "make bitsmith_model-fpga && ./bitsmith_model-fpga"),
+        ("hls4ml-catapult", "catapult -product ultra -shell -f build_prj.tcl"),
+    ],
+)
+def test_the_readme_says_how_to_go_on(target: str, command: str, tmp_path: Path) -> None:
+    graph, backend, chosen = integers(flattened(), {"x": (2, 4, 4)}), Hls4mlBackend(), load_target(target)
+    backend.emit(graph, chosen, tmp_path)
+    text = (tmp_path / FOLDER / "README.md").read_text()
+    assert f"    {command}\n" in text
+    assert (tmp_path / FOLDER / ("Makefile" if command.startswith("make") else "build_prj.tcl")).is_file()
+    assert "| `x`, in | 4 x 4 x 2 | `fixed<6," in text
+    assert ("pixel at a time" in text) == target.endswith("stream")
+    luts, figures = backend.luts(graph, chosen), backend.figures(graph, tmp_path)
+    assert figures == ({} if luts is None else {"LUTs, estimated without multipliers": round(sum(luts.values()))})
+    assert all(f"{count:,} look-up tables" in text for count in figures.values())
