@@ -10,7 +10,7 @@ The second is of what runs: qonnx executes the QONNX model, g++ compiles what hl
 da4ml does. Each is given 1,000 vectors: all lowest, all highest, all zero, ends drawn element by element, and uniform
 noise for one half; real samples for the other (for the jet taggers, which come without data, standard normal ones).
 "Saturated" are the layers whose results reach the upper end of their clamp. Seconds are those of compilers, of one
-core; weights and activations have 6 bits.
+core; weights and activations have 6 bits. An interrupt ends the vectors of a row, which says how many there were.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ from bitsmith.dataset import Dataset
 from bitsmith.execution.batches import Batch, in_batches, vectors
 from bitsmith.execution.interpreter import run, run_batched
 from bitsmith.execution.reals import quantize_inputs
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.integer import IntegerGraph
+from bitsmith.legality import backend_of
+from bitsmith.module import Module
 from bitsmith.recipe import Recipe
 from bitsmith.target import Target, load_target
 from tests.benchmarks.common import MODELS, REPOSITORY, markdown, working_folder
@@ -41,7 +44,10 @@ from tests.benchmarks.kept_rows import with_kept_rows
 from tests.benchmarks.rtl import drawn
 
 DIGITS = REPOSITORY / "models" / "digits"
-VECTORS, BATCH = 1000, 50
+VECTORS, BATCH = 1000, 25
+
+CORNERS = 4
+"""Of the inputs, which come first."""
 
 UNROLLED = ("qonnx", "Vitis", "Quartus")
 STREAMED = ("qonnx", "Vitis, streamed", "Vivado, streamed")
@@ -142,40 +148,59 @@ def tools() -> Mapping[str, Target]:
     }
 
 
+def lowered(model: Path, calibration: Path, target: Target, recipe: Recipe) -> IntegerGraph:
+    """The integer graph that a compile makes, without its artifacts."""
+    graph = load_graph(model)
+    shapes = {value.name: value.sample_shape for value in graph.inputs}
+    module = Module(graph, target, Dataset.open(calibration, shapes))
+    recipe.passes(target).run(module)
+    return module.require_integer()
+
+
 def simulated(name: str, tool: str) -> list[str]:
     """What a tool's simulation of a network takes to compile, and in how many elements it differs."""
-    model = MODELS_BY_NAME[name]
+    model, target = MODELS_BY_NAME[name], tools()[tool]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    done = wrong = total = 0
+    reached: set[str] = set()
     with working_folder() as folder:
         calibration, evaluation = model.data(folder)
-        bitsmith.compile(model.path, tools()[tool], calibration, folder / "out", recipe=SIX_BITS, explain=False)
-        made = bitsmith.load(folder / "out")
-        inputs = vectors(made.graph, VECTORS // 2, seed=3)
-        real = quantize_inputs(made.graph, next(opened(made.graph, evaluation).batches(VECTORS // 2)))
-        given = {key: np.concatenate([inputs[key], real[key]]) for key in inputs}
-        wrong = total = 0
-        reached: set[str] = set()
-        for place, batch in enumerate(in_batches(given, VECTORS if tool == "Verilator" else BATCH)):
-            print(f"{name}, {tool}: from vector {BATCH * place} on", end="\r", file=sys.stderr, flush=True)
-            found, expected = executed(made, tool, batch), run(made.graph, batch, keep=True)
-            wrong += sum(int((found[key] != expected[key]).sum()) for key in made.graph.outputs)
-            total += sum(found[key].size for key in made.graph.outputs)
-            reached |= saturated(made.graph, expected)
+        graph = lowered(model.path, calibration, target, SIX_BITS)
+        backend_of(target).emit(graph, target, folder)
+        for batch in in_batches(given(graph, evaluation), VECTORS if tool == "Verilator" else BATCH):
+            try:
+                found, expected = executed(graph, target, folder, batch), run(graph, batch, keep=True)
+            except KeyboardInterrupt:
+                break
+            done += len(batch[graph.inputs[0]])
+            wrong += sum(int((found[key] != expected[key]).sum()) for key in graph.outputs)
+            total += sum(found[key].size for key in graph.outputs)
+            reached |= saturated(graph, expected)
+            print(f"{name}, {tool}: {done:,}", end="\r", file=sys.stderr, flush=True)
     seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    clamped = sum(1 for one in made.graph if hasattr(one, "requantize"))
+    clamped = sum(1 for one in graph if hasattr(one, "requantize"))
     compiler = f"{seconds:.0f} s" if seconds >= 0.5 else ""
-    counts = f"{len(given[made.graph.inputs[0]]):,}", f"{len(reached)} of {clamped}"
-    return [name, tool, *counts, compiler, f"{wrong:,} of {total:,}"]
+    return [name, tool, f"{done:,}", f"{len(reached)} of {clamped}", compiler, f"{wrong:,} of {total:,}"]
 
 
-def executed(made: bitsmith.Artifact, tool: str, inputs: Batch) -> Mapping[str, npt.NDArray[np.generic]]:
-    """What an artifact makes of integers: by its own backend, or its Verilog by Verilator."""
-    if tool != "Verilator":
-        return made.backend.run(made.graph, made.folder, inputs)
-    circuit = read(made.graph, made.folder / "rtl" / "circuit.json")
-    texts = {path.name: path.read_text(encoding="utf-8") for path in (made.folder / "rtl").iterdir() if path.is_file()}
-    found = simulate(circuit, texts, [inputs[name] for name in made.graph.inputs])
-    return dict(zip(made.graph.outputs, found, strict=True))
+def given(graph: IntegerGraph, evaluation: Path) -> Batch:
+    """Corners of the inputs; then noise and real samples, mixed."""
+    made = vectors(graph, VECTORS // 2, seed=3)
+    real = quantize_inputs(graph, next(opened(graph, evaluation).batches(VECTORS // 2)))
+    order = np.random.default_rng(0).permutation(np.arange(CORNERS, VECTORS))
+    order = np.concatenate([np.arange(CORNERS), order])
+    return {key: np.concatenate([made[key], real[key]])[order] for key in made}
+
+
+def executed(graph: IntegerGraph, target: Target, folder: Path, inputs: Batch) -> Mapping[str, npt.NDArray[np.generic]]:
+    """What was written makes of integers: by its own backend, or its Verilog by Verilator."""
+    if target.backend != "rtl":
+        found: Mapping[str, npt.NDArray[np.generic]] = backend_of(target).run(graph, folder, inputs)
+        return found
+    circuit = read(graph, folder / "rtl" / "circuit.json")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (folder / "rtl").iterdir() if path.is_file()}
+    simulated = simulate(circuit, texts, [inputs[name] for name in graph.inputs])
+    return dict(zip(graph.outputs, simulated, strict=True))
 
 
 def saturated(graph: IntegerGraph, values: Mapping[str, npt.NDArray[np.generic]]) -> set[str]:

@@ -35,14 +35,11 @@ from bitsmith.backends.rtl.emit import sources
 from bitsmith.backends.rtl.layout import ports
 from bitsmith.backends.rtl.variables import Variables, inputs
 from bitsmith.backends.rtl.yosys import count
-from bitsmith.dataset import Dataset
-from bitsmith.importing.load import load_graph
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear, Value
-from bitsmith.module import Module
 from bitsmith.recipe import Recipe
 from bitsmith.target import load_target
 from tests.benchmarks.common import markdown
-from tests.benchmarks.fpga import MODELS_BY_NAME, SMALL
+from tests.benchmarks.fpga import MODELS_BY_NAME, SMALL, lowered
 from tests.benchmarks.kept_rows import with_kept_rows
 
 SYNTHESISED = 2500
@@ -157,11 +154,7 @@ def quantized(name: str) -> Iterator[tuple[str, IntegerGraph]]:
     for label in ("8", "half"):
         budget = Recipe(weights="mixed", activations="mixed", budgets={"luts": full / 2})
         recipe = Recipe(weights=8, activations=8) if label == "8" else budget
-        graph = load_graph(model.path)
-        shapes = {value.name: value.sample_shape for value in graph.inputs}
-        module = Module(graph, target, Dataset.open(model.files[0], shapes))
-        recipe.passes(target).run(module)
-        integer = module.require_integer()
+        integer = lowered(model.path, model.files[0], target, recipe)
         full = full or sum(estimated(integer).values())
         yield label, integer
 
