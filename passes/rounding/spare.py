@@ -26,7 +26,8 @@ def digits(integers: Reals) -> Reals:
     """How many signed powers of two each integer is a sum of, at the least (canonical signed digits)."""
     size = np.abs(integers).astype(np.int64)
     # A number has a digit wherever it and three times it differ.
-    return np.bitwise_count(size ^ (3 * size)).astype(np.float64)
+    counts: Reals = np.bitwise_count(size ^ (3 * size)).astype(np.float64)
+    return counts
 
 
 def spared(weight: Reals, gram: Reals, found: Fit, price: float, damping: float) -> Fit:
@@ -57,12 +58,12 @@ def spare(problem: Rounding, start: Reals, price: float, bits: int) -> Reals:
     slope = problem.error(start) @ problem.gram
     for _ in range(SWEEPS):
         moved = False
-        for column in problem.order():
+        for column in problem.order().tolist():
             curvature = scale**2 * problem.gram[:, column, column, None]
             held = integers[:, :, column]
             pull = scale * slope[:, :, column]
             ideal = held + pull / np.where(curvature > 0, curvature, np.inf)
-            tried = np.stack([held, *_around(problem, ideal, int(column), bits)])
+            tried = np.stack([held, *_around(problem, ideal, column, bits)])
             change = tried - held
             # What the loss changes by: exact, and 0 where nothing moves.
             worth = change * (curvature * change - 2 * pull) + price * digits(tried)
