@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +59,18 @@ class Recorder:
         if step.done is not None:
             self.records.append(Record(step.done, step.changes, step.seconds))
             self.tell(self.records[-1])
+
+
+@dataclass(frozen=True)
+class Announce:
+    """Tells of each pass before it runs. Those of pipelines that a pass runs in turn are that pass's own affair."""
+
+    names: Sequence[str]
+
+    def __call__(self, step: Step) -> None:
+        """Tell of the pass that comes next."""
+        if step.index < len(self.names):
+            step.module.progress(self.names[step.index], 0, 0)
 
 
 class Gate:

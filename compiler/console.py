@@ -14,7 +14,7 @@ from typing import TextIO
 from bitsmith.printable import printable
 
 QUIET = 2.0
-"""Seconds that a task may take before a word is said about it."""
+"""Seconds that may pass before a word is said about what is done."""
 
 EVERY = 0.1
 """Seconds between two words about a task, where progress is made."""
@@ -36,6 +36,9 @@ class ProgressLine:
         self.is_shown = stream.isatty()
         self._task = ""
         self._done = self._total = 0
+        # The last task that was told of before it began, and when: what others are parts of.
+        self._whole = ("", clock())
+        # When the task began and was last heard of, and when anything was last written.
         self._start = self._heard = self._said = clock()
         self._width = 0
         self._ended = threading.Event()
@@ -49,15 +52,17 @@ class ProgressLine:
         with self._turn:
             now = self._clock()
             if task != self._task:
-                self._wipe()
-                self._task, self._start, self._said = task, now, now
+                self._task, self._start = task, now
             self._done, self._total, self._heard = done, total, now
+            if done == total == 0:
+                self._whole = (task, self._start)
             is_last = 0 < total <= done
-            if now - self._start >= QUIET and (is_last or self._said == self._start or now - self._said >= EVERY):
+            if self._is_time(now, EVERY) or (is_last and self._width):
                 self._say(now)
             if is_last:
                 self._wipe()
-                self._task = ""
+                self._task, self._start = self._whole
+                self._done = self._total = 0
         if self._ticker is None:
             self._ticker = threading.Thread(target=self._tick, daemon=True)
             self._ticker.start()
@@ -66,8 +71,12 @@ class ProgressLine:
         """Say how long the task has taken, if nothing was said for a while."""
         with self._turn:
             now = self._clock()
-            if self._task and now - self._start >= QUIET and now - self._said >= TICK:
+            if self._task and self._is_time(now, TICK):
                 self._say(now)
+
+    def _is_time(self, now: float, every: float) -> bool:
+        """Whether the line is to be rewritten, or after a silence to appear, of however many short tasks that was."""
+        return now - self._said >= (every if self._width else QUIET)
 
     def write(self, text: str) -> None:
         """Write a line that stays, above the one that is rewritten."""
@@ -75,6 +84,7 @@ class ProgressLine:
             self._wipe()
             self._stream.write(text + "\n")
             self._stream.flush()
+            self._said = self._clock()
 
     def end(self) -> None:
         """Wipe the line, for good: other text follows."""
@@ -93,6 +103,7 @@ class ProgressLine:
         if self._width:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
+            self._said = self._clock()
         self._width = 0
 
     def _say(self, now: float) -> None:
@@ -107,15 +118,14 @@ class ProgressLine:
 
 def _progress(task: str, done: int, total: int, heard: float, since: float) -> str:
     """What to say `since` seconds after the last word of a task, which came after `heard` seconds."""
-    elapsed = f"{duration(heard + since)} so far"
+    elapsed = f", {duration(heard + since)} so far" if heard + since >= 1 else ""
     if not total:
-        return f"{task}: {done} done, {elapsed}" if done else f"{task}: {elapsed}"
+        return f"{task}: {done} done{elapsed}" if done else f"{task}{elapsed}"
     if done >= total:
         return f"{task}: {total} done in {duration(heard)}"
     left = heard * (total - done) / done - since if done else 0.0
-    return f"{task}: {done} of {total} ({100 * done // total} %), " + (
-        f"{duration(left)} left" if left > 0 else elapsed
-    )
+    when = f", {duration(left)} left" if left > 0 else elapsed
+    return f"{task}: {done} of {total} ({100 * done // total} %){when}"
 
 
 def duration(seconds: float) -> str:

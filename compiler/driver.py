@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bitsmith.allocation.measured import costs_of_integers, require_within
 from bitsmith.artifact import INTEGER_MODEL, REPORT, VECTORS, Artifact, called, load, write_vectors
-from bitsmith.callbacks import Dump, Gate, Record, Recorder, VerifyEach
+from bitsmith.callbacks import Announce, Dump, Gate, Record, Recorder, VerifyEach
 from bitsmith.command import command
 from bitsmith.data_free import ranges_of, require_one_source
 from bitsmith.dataset import Dataset
@@ -122,6 +122,7 @@ def compile(
     explainer = Explainer() if explain and not is_adopted else None
     if explainer is not None:
         callbacks.append(explainer)
+    callbacks.append(Announce([one.name for one in pipeline.passes]))
     with replacing(Path(out)) as folder:
         original = graph.copy()
         pipeline.run(module, callbacks)

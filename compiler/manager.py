@@ -137,7 +137,6 @@ class Pipeline:
         for index, one in enumerate(self.passes, start=1):
             start = time.perf_counter()
             module.ahead = self.passes[index:]
-            module.progress(one.name, 0, 0)
             changes = one.run(module)
             _tell(callbacks, Step(module, index, total, one, changes, time.perf_counter() - start))
 

@@ -80,8 +80,8 @@ def test_the_line_goes_on_where_nothing_is_heard() -> None:
     for clock.now in (9.0, 11.0):
         progress.tick()
     assert shown(stream) == [
-        "g++: 2.5 s so far",
-        "g++: 4.0 s so far",
+        "g++, 2.5 s so far",
+        "g++, 4.0 s so far",
         "verify: 10 of 20 (50 %), 3.0 s left",
         "verify: 10 of 20 (50 %), 1.0 s left",
         "verify: 10 of 20 (50 %), 7.0 s so far",
@@ -102,7 +102,7 @@ def test_the_line_ticks_by_itself() -> None:
     clock.now = 3.0
     assert stream.said.wait(timeout=60)
     progress.end()
-    assert shown(stream) == ["g++: 3.0 s so far"]
+    assert shown(stream) == ["g++, 3.0 s so far"]
 
 
 def test_text_that_stays_goes_above_the_line() -> None:
@@ -142,7 +142,31 @@ def test_a_new_task_starts_its_own_clock() -> None:
     progress("one", 0, 2)
     clock.now = 3.0
     progress("two", 1, 2)
-    assert stream.getvalue() == ""
+    clock.now = 3.5
+    progress("two", 1, 4)
+    assert shown(stream) == ["two: 1 of 2 (50 %)", "two: 1 of 4 (25 %), 1.5 s left"]
+
+
+def test_what_a_task_is_a_part_of_goes_on_behind_it() -> None:
+    clock = Clock()
+    progress, stream = line(clock)
+    progress("allocate-bits", 0, 0)
+    progress("ask for sizes", 0, 1)
+    clock.now = 1.0
+    progress("ask for sizes", 1, 1)
+    clock.now = 3.0
+    progress.tick()
+    assert shown(stream) == ["allocate-bits, 3.0 s so far"]
+
+
+def test_many_short_tasks_in_a_row_are_no_silence() -> None:
+    clock = Clock()
+    progress, stream = line(clock)
+    for index in range(5):
+        progress(f"pass {index}", 0, 0)
+        clock.now += 0.9
+        progress.tick()
+    assert shown(stream) == ["pass 2", "pass 4"]
 
 
 @pytest.mark.parametrize(
