@@ -90,7 +90,8 @@ def test_what_is_said_at_the_end(bitsmith: Run, arguments: list[object], tmp_pat
         f"bitsmith verify {out}",
     ):
         assert text in said.out
-    assert "fold-batch-norm" in said.err
+    # Passes and progress are for terminals: tests/integration/test_terminal.py sees them.
+    assert said.err == ""
     assert "\033" not in said.out + said.err
 
 
@@ -142,7 +143,10 @@ def test_the_printed_pipeline_gives_the_same_folder(
 ) -> None:
     pipeline = json.loads((compiled / "manifest.json").read_text())["pipeline"]
     assert bitsmith(*arguments, "-o", tmp_path / "out", "--pipeline", pipeline).code == 0
-    assert file_hashes(tmp_path / "out") == file_hashes(compiled)
+    made, given = file_hashes(tmp_path / "out"), file_hashes(compiled)
+    # The page says which command makes it again, and this is another.
+    assert made.pop("report.html") != given.pop("report.html")
+    assert made == given
 
 
 def test_verify_each_holds_every_pass_and_changes_nothing(
