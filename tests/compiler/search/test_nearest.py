@@ -51,3 +51,14 @@ def test_without_calibration_data_it_is_the_one_of_least_predicted_loss() -> Non
 def test_nearness_takes_the_place_of_accuracy_where_it_is_known() -> None:
     assert replace(point(1, 0.5), drift=(0.5, 0.0)).by_nearness().accuracy == -0.25
     assert point(1, 0.5).by_nearness() == point(1, 0.5)
+
+
+def test_a_little_more_may_be_asked_for() -> None:
+    anchor = uniform(100, 0.8, drift(0.02))
+    dearer = replace(point(105, 0.1, "dearer"), drift=drift(0.01))
+    too_dear = replace(point(106, 0.1, "too dear"), drift=drift(0.001))
+    asked = results([anchor, dearer, too_dear])
+    assert asked.at_size_of(anchor).nearest == anchor
+    assert asked.at_size_of(anchor, 0.05).nearest == dearer
+    (told,) = asked.to_json()["uniform"]
+    assert (told["nearest"]["name"], told["for a little more"]["name"]) == ("uniform-4", "dearer")

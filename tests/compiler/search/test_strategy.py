@@ -146,3 +146,13 @@ def test_names_stay_apart_where_losses_were_measured_anew() -> None:
     )
     more = searched(Strategy(other, solve, "flash"), 24, points)
     assert len({point.name for point in more}) == len(more) == 24
+
+
+def test_the_program_looks_first_at_a_little_more_than_the_cheapest() -> None:
+    asked = problem()
+    cheapest = asked.costs["flash"].at(uniform(asked, 2))
+    points = searched(Strategy(asked, solve, "flash"), 5)
+    first = bits_of(asked, points[4].candidate.allocation)
+    within = [bits for bits in everything() if asked.costs["flash"].at(bits) <= cheapest * 1.05]
+    assert len(within) > 1
+    assert asked.costs[LOSS].at(first) == min(asked.costs[LOSS].at(bits) for bits in within)
