@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +33,7 @@ CASES = {
             conv((5, 3), 6, 12, kernel=1, weight_bits=bits),
             conv((1, 2), 4, 8, kernel=1, weight_bits=bits),
             conv((3, 3), 5, 24, kernel=1, weight_bits=bits),
+            conv((4, 3), 5, 7, kernel=1, weight_bits=bits),
             conv((4, 5), 4, 16, weight_bits=bits),
             conv((7, 6), 9, 16, weight_bits=bits, per_channel=False),
             conv((5, 5), 5, 4, weight_bits=bits, clamp=(-20, 90)),
@@ -144,6 +146,22 @@ def test_sums_of_two_outputs_keep_apart_at_their_ends(graph: IntegerGraph) -> No
         assert all(step.kernel.family.startswith("dsp paired") for step in one.steps)
     outcome = run_program(machine, build(graph, target), inputs)
     assert outcome.passed, outcome.meaning
+
+
+@pytest.mark.parametrize("graphs", [linear, conv], ids=["linear", "conv"])
+def test_fewer_bits_cost_no_more_than_they_should(graphs: Callable[..., IntegerGraph]) -> None:
+    """4 bits at most 1.15 of the instructions of 8 bits, and 2 bits no more than 4: also where no pixels share them."""
+    target, machine = machine_of("cortex-m4")
+    totals = []
+    for bits in (8, 4, 2):
+        graph = graphs((640,), 64, weight_bits=bits) if graphs is linear else graphs((6, 6), 16, 16, weight_bits=bits)
+        outcome = run_program(machine, build(graph, target), vectors(graph, 1, seed=5), count=True)
+        assert outcome.passed, outcome.meaning
+        assert outcome.counts is not None
+        totals.append(outcome.counts.total)
+    eight, four, two = totals
+    assert four <= 1.15 * eight
+    assert two <= four
 
 
 def settled_rows(bits: int, outputs: int, inputs: int) -> Settled:

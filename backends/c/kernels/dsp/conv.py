@@ -65,14 +65,23 @@ class DspConv(FittingFamily[Sums]):
         channels = site.x.shape[-1]
         tiling = Tiling.of(over, outputs, PIXELS)
         column = PIXELS * 2 * 4 * groups
-        direct = over.is_pointwise and channels % GROUP == 0
         # What is not whole words is gathered byte by byte first.
         gathered = 0 if channels % GROUP == 0 else groups * GROUP
-        run = groups if direct or gathered else over.kernel[1] * channels // GROUP
+        run = groups if gathered else over.kernel[1] * channels // GROUP
+        points = over.is_pointwise
         return Kernel(
             self.name,
-            "dsp/conv.c.j2",
+            "dsp/points.c.j2" if points else "dsp/conv.c.j2",
             context={
+                "bits": 8,
+                "tile": "conv_tile",
+                "at_once": PIXELS,
+                "group": GROUP,
+                "ragged": gathered > 0,
+                # A word that begins in a pixel may end in the next one, but not further on.
+                "copies": channels == 1,
+                "filling": 0,
+                "told": {"channels": channels, "tiles": tiling.whole, "left": tiling.left},
                 "over": over,
                 "channels": channels,
                 "outputs": outputs,
@@ -84,7 +93,6 @@ class DspConv(FittingFamily[Sums]):
                 "tiles": tiling.whole,
                 "left": tiling.left,
                 "rescale": fit.rescale,
-                "direct": direct,
                 "gathered": gathered,
                 "column": column,
                 "tail": tiling.aside,
@@ -101,8 +109,9 @@ class DspConv(FittingFamily[Sums]):
                 "dsp/intrinsics.c.j2",
                 "dsp/tile.c.j2",
                 "dsp/conv_tile.c.j2",
-                *(["dsp/expand_three.c.j2"] if run > FEW else []),
+                *(["dsp/expand_three.c.j2"] if points or run > FEW else []),
             ),
+            shared={"points": "dsp/conv_points.c.j2"} if points else {},
             scratch=column + (gathered + 3) // 4 * 4 + tiling.aside,
             gaps={0: gap(site, over.first_reads(), buffered=True, block=PIXELS) + tiling.beyond},
             note="packed in pairs for SMLAD",

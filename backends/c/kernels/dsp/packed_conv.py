@@ -56,8 +56,13 @@ class PackedConv(FittingFamily[Sums]):
         zero = site.x.zero_point + self.moved
         return Kernel(
             self.name,
-            "dsp/conv_packed.c.j2",
+            "dsp/points.c.j2" if over.is_pointwise else "dsp/conv_packed.c.j2",
             context={
+                "tile": f"conv_{self.bits}_bits_tile",
+                "ragged": gathered > 0,
+                # The sum of a pixel's inputs is of its own alone.
+                "copies": True,
+                "told": {"channels": channels, "tiles": tiling.whole, "left": tiling.left},
                 "bits": self.bits,
                 "unit": self.unit,
                 "at_once": self.pixels,
@@ -75,7 +80,6 @@ class PackedConv(FittingFamily[Sums]):
                 "tiles": tiling.whole,
                 "left": tiling.left,
                 "rescale": fit.rescale,
-                "direct": over.is_pointwise and gathered == 0,
                 "gathered": gathered,
                 "column": column,
                 "tail": tiling.aside,
@@ -95,6 +99,7 @@ class PackedConv(FittingFamily[Sums]):
                 f"dsp/expand_{self.bits}_bits.c.j2",
                 f"dsp/conv_{self.bits}_bits_tile.c.j2",
             ),
+            shared={"points": "dsp/conv_points.c.j2"} if over.is_pointwise else {},
             scratch=column + gathered + tiling.aside,
             gaps={0: gap(site, over.first_reads(), buffered=True, block=self.pixels) + tiling.beyond},
             note=self.note,
