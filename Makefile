@@ -93,6 +93,8 @@ bench: $(VENV)/.installed-bench ## Run all benchmarks, and write their pages: ho
 	$(call WRITE,mcu)
 	$(call WRITE,rtl,--plot tests/benchmarks/jet.png)
 	$(call WRITE,fpga)
+	$(call WRITE,fpga_layers)
+	$(call WRITE,pruning)
 	$(call WRITE,predictors,--plot tests/benchmarks/predictors.png)
 	$(call WRITE,x86,--rounds 60 --count)
 	$(call WRITE,onnx_node_tests)
