@@ -9,7 +9,7 @@ import numpy as np
 
 from bitsmith.backends.c.kernels.avx2.codes import TABLE, Codes, codes
 from bitsmith.backends.c.kernels.avx2.panels import LANES, Gemm, columns_at_once, gemm, panel, runs, steps
-from bitsmith.backends.c.kernels.kernel import Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.kernel import FittingFamily, Kernel, Site
 from bitsmith.ir.bounds import INT32_MAGNITUDE
 
 MOST_COLUMNS = 4
@@ -65,7 +65,7 @@ def products(site: Site, found: Gemm) -> Products | str:
     return Products(coded, lowest, bias, (lowest - zero) * found.length, *lengths)
 
 
-class Avx2Bytes(KernelFamily):
+class Avx2Bytes(FittingFamily[tuple[Gemm, Products]]):
     """VPMADDUBSW on weights of sixteen levels, 8 of them an instruction's 32 products, added up in 16 bits.
 
     Inputs are counted from the lowest one, so that they have no sign. The weights prove how many products 16 bits hold.
@@ -73,18 +73,15 @@ class Avx2Bytes(KernelFamily):
 
     name: ClassVar[str] = "avx2 bytes"
 
-    def refusal(self, site: Site) -> str | None:
+    def fit(self, site: Site) -> tuple[Gemm, Products] | str:
         found = gemm(site)
         if isinstance(found, str):
             return found
         made = products(site, found)
-        return made if isinstance(made, str) else None
+        return made if isinstance(made, str) else (found, made)
 
-    def kernel(self, site: Site) -> Kernel:
-        found = gemm(site)
-        assert isinstance(found, Gemm)
-        made = products(site, found)
-        assert isinstance(made, Products)
+    def made(self, site: Site, fit: tuple[Gemm, Products]) -> Kernel:
+        found, made = fit
         at_once = columns_at_once(found.pixels, MOST_COLUMNS)
         count = panel(found.pixels, at_once, made.depth)
         return Kernel(

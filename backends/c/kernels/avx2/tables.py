@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from bitsmith.backends.c.kernels.avx2.codes import Codes, codes
 from bitsmith.backends.c.kernels.avx2.panels import Gemm, columns_at_once, gemm, padded, panel, runs, steps
-from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
 from bitsmith.ir.bounds import INT32_MAGNITUDE
 
 LEVELS = 4
@@ -110,25 +110,22 @@ def blocks(pairs: Wide, steps: int, vectors: int) -> Wide:
     return packed
 
 
-class Avx2Tables(KernelFamily):
+class Avx2Tables(FittingFamily[tuple[Gemm, Tables]]):
     """Tiles of four columns times 64 outputs: 44 instructions for 512 products."""
 
     name: ClassVar[str] = "avx2 tables"
 
-    def refusal(self, site: Site) -> str | None:
+    def fit(self, site: Site) -> tuple[Gemm, Tables] | str:
         found = gemm(site)
         if isinstance(found, str):
             return found
         if found.outputs < FEWEST_OUTPUTS:
             return "most of the lanes would have no output"
         made = tables(site, found)
-        return made if isinstance(made, str) else None
+        return made if isinstance(made, str) else (found, made)
 
-    def kernel(self, site: Site) -> Kernel:
-        found = gemm(site)
-        assert isinstance(found, Gemm)
-        made = tables(site, found)
-        assert isinstance(made, Tables)
+    def made(self, site: Site, fit: tuple[Gemm, Tables]) -> Kernel:
+        found, made = fit
         vectors = 2 if found.outputs > VECTOR else 1
         at_once = columns_at_once(found.pixels, MOST_COLUMNS[vectors])
         count = panel(found.pixels, at_once, made.steps)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from bitsmith.backends.c.kernels.avx2.codes import TABLE, codes
 from bitsmith.backends.c.kernels.avx2.panels import LANES, Gemm, columns_at_once, gemm, padded, panel, steps
-from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
+from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
 from bitsmith.ir.formats import IntegerArray
 
 PAIR = 2
@@ -16,7 +16,7 @@ MOST_COLUMNS = 6
 """Of a tile: with two vectors of sums each, they leave four of sixteen registers."""
 
 
-class Avx2Words(KernelFamily):
+class Avx2Words(FittingFamily[Gemm]):
     """VPMADDWD on inputs less their zero point and weights extended to 16 bits: 32 instructions for 192 products.
 
     VPMADDUBSW multiplies twice as many, but saturates sums of two that 8-bit weights and inputs make. Weights of up to
@@ -25,27 +25,25 @@ class Avx2Words(KernelFamily):
 
     name: ClassVar[str] = "avx2 words"
 
-    def refusal(self, site: Site) -> str | None:
+    def fit(self, site: Site) -> Gemm | str:
         found = gemm(site)
         if isinstance(found, str):
             return found
-        return None if found.rows.min() >= -128 and found.rows.max() <= 127 else "its weights pass 8 bits"
+        return found if found.rows.min() >= -128 and found.rows.max() <= 127 else "its weights pass 8 bits"
 
-    def kernel(self, site: Site) -> Kernel:
-        found = gemm(site)
-        assert isinstance(found, Gemm)
-        coded = codes(found.rows, TABLE)
+    def made(self, site: Site, fit: Gemm) -> Kernel:
+        coded = codes(fit.rows, TABLE)
         if coded is not None and coded.base is not None:
             coded = None
-        at_once = columns_at_once(found.pixels, MOST_COLUMNS)
+        at_once = columns_at_once(fit.pixels, MOST_COLUMNS)
         group = PAIR if coded is None else 2 * PAIR
-        depth = -(-found.length // group) * group
-        count = panel(found.pixels, at_once, 2 * depth)
+        depth = -(-fit.length // group) * group
+        count = panel(fit.pixels, at_once, 2 * depth)
         return Kernel(
             self.name,
             "avx2/words.c.j2",
             context={
-                "gemm": found,
+                "gemm": fit,
                 "coded": coded,
                 "depth": depth,
                 "at_once": at_once,
@@ -53,12 +51,12 @@ class Avx2Words(KernelFamily):
                 "columns": 2 * depth * count,
             },
             constants=(
-                *([plain_weights(found.rows)] if coded is None else [coded.packed(depth, PAIR), coded.table]),
-                *steps(found.bias, found.rule, LANES),
+                *([plain_weights(fit.rows)] if coded is None else [coded.packed(depth, PAIR), coded.table]),
+                *steps(fit.bias, fit.rule, LANES),
             ),
             helpers=("avx2/vectors.c.j2", "avx2/words_of.c.j2"),
-            scratch=2 * depth * count + (0 if found.is_direct else found.length),
-            gaps=found.gap(site, count),
+            scratch=2 * depth * count + (0 if fit.is_direct else fit.length),
+            gaps=fit.gap(site, count),
             note="16-bit products" + ("" if coded is None else f", weights of {len(coded.levels)} levels looked up"),
         )
 
