@@ -111,6 +111,12 @@ bench: $(VENV)/.installed-bench ## Run all benchmarks, and write their pages: ho
 	$(BENCH).search --workers dscnn_kws
 	$(BIN)/python -m docs.generate.picture
 
+MINUTES ?= 60
+CORPUS  ?= build/fuzz
+
+fuzz: $(VENV)/.installed-fuzz ## Mutate models, data and texts for MINUTES=60, and say what broke; CORPUS= goes on
+	$(BIN)/python -m tests.fuzz $(MINUTES) $(CORPUS)
+
 format: $(VENV)/.installed-test ## Format the sources and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
