@@ -20,7 +20,7 @@ from bitsmith.backend import Backend
 from bitsmith.dataset import BATCH_LIMIT
 from bitsmith.errors import ArtifactError, BitsmithError, DataError, ModelError
 from bitsmith.execution.export import from_onnx
-from bitsmith.importing.onnx_file import read_model
+from bitsmith.importing.onnx_file import parse
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.manifest import MANIFEST, file_hashes, read_manifest
@@ -43,7 +43,7 @@ class Artifact:
         """The integer graph as the ONNX model in the folder."""
         path = self.folder / INTEGER_MODEL
         try:
-            return read_model(path)
+            return parse(path)
         except ModelError as reason:
             raise _damaged("is missing" if not path.exists() else f"cannot be read ({reason.what})", path) from reason
 

@@ -28,14 +28,15 @@ def read_model(source: str | os.PathLike[str] | ModelProto) -> ModelProto:
         _refuse_external(model)
         return model
     path = Path(source)
-    model = with_plain_names(_parse(path), str(path))
+    model = with_plain_names(parse(path), str(path))
     if not model.graph.node and not model.graph.output and not model.opset_import:
         raise ModelError("not an ONNX model", where=str(path), fix="Give a file that torch.onnx or the like exported.")
     _load_external(model, path)
     return model
 
 
-def _parse(path: Path) -> ModelProto:
+def parse(path: Path) -> ModelProto:
+    """The protobuf in a file as it stands, external data and names left alone; ModelError for what is none."""
     try:
         size = path.stat().st_size
         if path.is_dir():
