@@ -7,8 +7,8 @@ where no two products share an adder, and the bias takes one, a layer's sums tak
 
 look-up tables. What an adder takes was fitted to da4ml's figures for 105 random matrices of 4 to 32 outputs, 9 to 144
 inputs, weights of 2 to 8 bits and inputs of 2 to 8, all sharing switched off: 2.7 % off on average, 16 % at the most
-(in a matrix of 26 tables). `python -m tests.benchmarks.rtl` holds da4ml to yosys. No vendor's tool was
-asked: one that puts wide products into DSPs, or finds common terms, takes fewer tables.
+(in a matrix of 26 tables). `python -m tests.benchmarks.fpga_layers` holds trained layers to yosys. No vendor's tool
+was asked: one that puts wide products into DSPs, or finds common terms, takes fewer tables.
 
 A convolution is there once, and its windows take turns.
 """
