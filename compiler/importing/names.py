@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -76,24 +77,40 @@ def _numbered(name: str) -> Iterator[str]:
 
 def _texts(message: Message, field: str) -> list[str]:
     held = getattr(message, field)
-    return [held] if isinstance(held, str) else list(held)
+    return [held] if isinstance(held, str | bytes) else list(held)
 
 
 def _named(model: ModelProto, where: str) -> Iterator[tuple[Message, str]]:
-    """Every message that holds a name, and the field; ModelError for any text in the model that is none."""
+    """Every message that holds a name, and the field; ModelError for any text in the model that is none.
+
+    Fields of bytes are left alone: to look at the data of a weight is to copy it.
+    """
     waiting: list[Message] = [model]
     while waiting:
         message = waiting.pop()
-        for field, value in message.ListFields():
-            values = value if field.is_repeated else [value]
-            if field.type == FieldDescriptor.TYPE_MESSAGE:
-                waiting.extend(values)
+        texts, messages, lists = _fields(type(message))
+        for field in texts:
             # What is not UTF-8 comes as bytes.
-            elif field.type == FieldDescriptor.TYPE_STRING and any(isinstance(one, bytes) for one in values):
+            if any(isinstance(one, bytes) for one in _texts(message, field)):
                 raise ModelError(
-                    f"holds text that is not UTF-8, in a {field.name} of {message.DESCRIPTOR.name}",
+                    f"holds text that is not UTF-8, in a {field} of {message.DESCRIPTOR.name}",
                     where=where,
                     fix="The file is damaged: copy or export it again.",
                 )
+        waiting.extend(getattr(message, field) for field in messages if message.HasField(field))
+        for field in lists:
+            waiting.extend(getattr(message, field))
         for name in NAMED.get(type(message), ()):
             yield message, name
+
+
+@cache
+def _fields(kind: type[Message]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The fields of a message that are texts, single messages, and lists of messages."""
+    fields = kind.DESCRIPTOR.fields
+    messages = [one for one in fields if one.type == FieldDescriptor.TYPE_MESSAGE]
+    return (
+        tuple(one.name for one in fields if one.type == FieldDescriptor.TYPE_STRING),
+        tuple(one.name for one in messages if not one.is_repeated),
+        tuple(one.name for one in messages if one.is_repeated),
+    )
