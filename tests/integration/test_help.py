@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -18,7 +19,9 @@ def test_every_command_has_examples() -> None:
     assert set(EXAMPLES) == {name for module in COMMANDS for name, *_ in module.COMMANDS}
 
 
-def test_examples_run_as_they_stand(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_run_as_they_stand_and_are_json_for_programs(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").symlink_to(repository / "models")
     for lines in EXAMPLES.values():
@@ -29,7 +32,10 @@ def test_examples_run_as_they_stand(repository: Path, tmp_path: Path, monkeypatc
                 # It compiles a dozen times, and has tests of its own.
                 parse(arguments)
             else:
-                assert main([*arguments, "--quiet"]) == 0, line
+                assert main([*arguments, "--json"]) == 0, line
+                said = capsys.readouterr()
+                assert isinstance(json.loads(said.out), dict), line
+                assert said.err == ""
 
 
 def test_help_shows_them_so_that_they_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
