@@ -88,7 +88,13 @@ class PortableConv(KernelFamily):
         at_once = 4 if "registers" in site.target.features else 2
         at_once = at_once if outputs >= at_once else 1
         whole, rest = divmod(length, stored.per_byte)
-        most = ROUND[at_once][stored.per_byte > 1] // stored.per_byte
+        unroll = max(ROUND[at_once][stored.per_byte > 1] // stored.per_byte, 1)
+        more = whole % unroll
+        # One function serves all sizes that fill rounds, and another all that do not.
+        ragged = outputs % at_once > 0 or more > 0 or rest > 0
+        told = {"outputs": outputs, "whole": whole - more}
+        if ragged:
+            told |= {"more": more, **({"rest": rest} if stored.per_byte > 1 else {})}
         return Kernel(
             self.name,
             "conv.c.j2",
@@ -98,11 +104,10 @@ class PortableConv(KernelFamily):
                 "direct": direct,
                 "outputs": outputs,
                 "at_once": at_once,
-                "left": outputs % at_once,
-                "unroll": next(each for each in range(max(most, 1), 0, -1) if whole % each == 0),
-                "rest": rest,
+                "unroll": unroll,
+                "ragged": ragged,
                 "step": step.told(),
-                "told": {"outputs": outputs, **({"whole": whole} if whole else {}), **step.numbers},
+                "told": {**told, **step.numbers},
             },
             constants=(interleaved(products.constants[0], at_once), *products.constants[1:]),
             helpers=step.told().helpers,
