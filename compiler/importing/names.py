@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -77,7 +77,8 @@ def _numbered(name: str) -> Iterator[str]:
 
 def _texts(message: Message, field: str) -> list[str]:
     held = getattr(message, field)
-    return [held] if isinstance(held, str | bytes) else list(held)
+    is_one = isinstance(held, str | bytes)
+    return [held] if is_one else list(held)
 
 
 def _named(model: ModelProto, where: str) -> Iterator[tuple[Message, str]]:
@@ -88,7 +89,7 @@ def _named(model: ModelProto, where: str) -> Iterator[tuple[Message, str]]:
     waiting: list[Message] = [model]
     while waiting:
         message = waiting.pop()
-        texts, messages, lists = _fields(type(message))
+        texts, messages, lists = _fields(message.DESCRIPTOR)
         for field in texts:
             # What is not UTF-8 comes as bytes.
             if any(isinstance(one, bytes) for one in _texts(message, field)):
@@ -105,9 +106,9 @@ def _named(model: ModelProto, where: str) -> Iterator[tuple[Message, str]]:
 
 
 @cache
-def _fields(kind: type[Message]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The fields of a message that are texts, single messages, and lists of messages."""
-    fields = kind.DESCRIPTOR.fields
+def _fields(kind: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The fields of a kind of message that are texts, single messages, and lists of messages."""
+    fields = kind.fields
     messages = [one for one in fields if one.type == FieldDescriptor.TYPE_MESSAGE]
     return (
         tuple(one.name for one in fields if one.type == FieldDescriptor.TYPE_STRING),
