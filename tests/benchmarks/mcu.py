@@ -74,7 +74,8 @@ CONSTANT = """
 
 The pass `drop-dead-channels` takes them out of {model}, which leaves odd numbers of channels. On {core}
 pairs of outputs then write one element more, and what words of four inputs read beyond a pixel meets weights that are
-zero: of the work that is gone, nearly all is gone from the instructions. TensorFlow Lite Micro runs all channels.
+zero. Instructions fall less than multiply-accumulates do: the image keeps its pixels, and each its window. TensorFlow
+Lite Micro runs all channels.
 """
 
 
