@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from bitsmith.errors import ArtifactError
-from bitsmith.manifest import MANIFEST, files, flush, part_name, read_manifest
+from bitsmith.manifest import BUILD, MANIFEST, files, flush, part_name, read_manifest
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 """What a disk answers that is full, or that takes nothing."""
@@ -97,16 +97,17 @@ def refuse_to_replace(out: Path, shown: Path | None = None) -> None:
 
 
 def _strangers(folder: Path) -> set[str]:
-    """What is in a folder but not in its manifest: everything, if it has none."""
+    """What is in a folder but not in its manifest, nor built of what is: everything, if it has none."""
     try:
         listed = {*read_manifest(folder)["files"], MANIFEST}
     except ArtifactError:
-        listed = set()
+        return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     found = [
         *files(folder),
         *(path for path in folder.rglob("*") if path.is_dir() and not any(path.iterdir())),
     ]
-    return {path.relative_to(folder).as_posix() for path in found} - listed - set(map(part_name, listed))
+    named = {relative.as_posix() for path in found if BUILD not in (relative := path.relative_to(folder)).parts}
+    return named - listed - set(map(part_name, listed))
 
 
 def _hidden_name(out: Path) -> str:

@@ -13,6 +13,9 @@ from bitsmith.bounded import read_text
 from bitsmith.errors import ArtifactError
 
 MANIFEST = "manifest.json"
+BUILD = "build"
+"""Folders of what a Makefile or the like builds of the files: at whatever depth, nothing in them is looked at."""
+
 FORMAT = "bitsmith artifact 1"
 LINE = 120
 
@@ -98,8 +101,10 @@ def file_sha256(path: Path) -> str:
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Everything in a folder, at whatever depth, that is no folder itself."""
-    return (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    """Everything under a folder but folders, and but what is built of it: all in a folder called `BUILD`."""
+    for path in folder.rglob("*"):
+        if (not path.is_dir() or path.is_symlink()) and BUILD not in path.relative_to(folder).parts[:-1]:
+            yield path
 
 
 def flush(path: Path) -> None:

@@ -107,6 +107,28 @@ def test_files_added_to_an_output_are_never_replaced(tmp_path: Path) -> None:
     assert (out / "inner" / "a.txt").read_text() == "one"
 
 
+def test_what_is_built_of_an_output_is_neither_of_it_nor_in_the_way(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    compile_into(out, "one")
+    whole = file_hashes(out)
+    (out / "inner" / "build" / "deep").mkdir(parents=True)
+    (out / "inner" / "build" / "deep" / "a.o").write_text("built")
+    (out / "inner" / "build" / "empty").mkdir()
+    assert file_hashes(out) == whole
+    compile_into(out, "two")
+    assert (out / "inner" / "a.txt").read_text() == "two"
+    assert not (out / "inner" / "build").exists()
+
+
+def test_a_build_folder_in_what_is_no_output_is_never_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "build").mkdir(parents=True)
+    (out / "build" / "thesis.pdf").write_text("years")
+    with pytest.raises(ArtifactError, match=r"did not write: build, build/thesis\.pdf"):
+        compile_into(out, "one")
+    assert (out / "build" / "thesis.pdf").read_text() == "years"
+
+
 def test_a_file_that_appears_during_the_compile_is_not_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out"
 
