@@ -62,8 +62,8 @@ class Reconstruct(Pass):
       (empirical bias correction, Nagel et al. 2019, arXiv:1906.04721, section 4.2, on the quantized prefix).
 
     Where a layer's output is only added to a skip connection, the error of that is part of what it makes up for.
-    Positions that stand out in a sample count less than in full (position_weights), in all means and covariances.
-    Activations of few bits get their range there and then.
+    Activations of few bits get their range there and then. In the moments of a layer that reads such activations,
+    positions that stand out in a sample count less than in full (position_weights).
 
     solver:  of the rounding problem.
     damping: part of H's mean diagonal added to its diagonal there, above 0: what keeps weights near their targets in
@@ -155,15 +155,18 @@ class _Run:
         """Run a linear step of the float network; the moments of both halves of the samples."""
         halves = StreamingMoments(), StreamingMoments()
         (read,) = step.reads
+        # Of 8 bits even a huge value is held, and weights can be fitted to it; a narrow range has clipped it.
+        is_narrow = self._module.plan[read.name].type.bits <= NARROW
         seen = 0
         targets = self._targets(step, origin)
         for batch, target in zip(self._networks.rounded(read.name), targets, strict=True):
             inputs = batch[read.name]
             first = self._half[seen : seen + len(inputs)]
             seen += len(inputs)
-            weights = position_weights(step.leader, target)
+            weights = position_weights(step.leader, target) if is_narrow else None
             for half, chosen in zip(halves, (first, ~first), strict=True):
-                _add(half, step.leader, inputs[chosen], target[chosen], weights[chosen])
+                kept = None if weights is None else weights[chosen]
+                _add(half, step.leader, inputs[chosen], target[chosen], kept)
         moments = halves[0].result(), halves[1].result()
         if bias_value(step.leader) is None and step.leader.op == "MatMul":
             return moments[0].about_zero(), moments[1].about_zero()
@@ -286,11 +289,14 @@ def _retuning(moments: Moments, rounded: Reals) -> Reals:
     return np.asarray(np.where(gain > 0, np.clip(gain, 1 / MOST_GAIN, MOST_GAIN), 1.0))
 
 
-def _add(moments: StreamingMoments, node: Node, inputs: FloatArray, target: FloatArray, weights: FloatArray) -> None:
+def _add(
+    moments: StreamingMoments, node: Node, inputs: FloatArray, target: FloatArray, weights: FloatArray | None
+) -> None:
     at_once = max(1, PART // patch_bytes(node))
     for start in range(0, len(inputs), at_once):
         part = slice(start, start + at_once)
-        moments.add(patches(node, inputs[part]), outputs_by_group(node, target[part]), weights[part].ravel())
+        kept = None if weights is None else weights[part].ravel()
+        moments.add(patches(node, inputs[part]), outputs_by_group(node, target[part]), kept)
 
 
 def _few(batches: Iterable[FloatArray], value: Value) -> Iterator[FloatArray]:
