@@ -90,8 +90,9 @@ def main() -> None:
                 rows += [row(name, one, found["float"], samples) for one in found["uniform"]]
                 more.append(little_more(name, found["uniform"][0], found["cost"]))
                 print(f"{name}, {what}: {verdict(found)}", file=sys.stderr)
-            print(f"\n## {what.capitalize()}, by {options[1]}\n\n{markdown(HEADER, rows)}", flush=True)
-            print(f"\n## {what.capitalize()}, by {options[1]}, for at most 5 % more\n\n{markdown(MORE, more)}", flush=True)
+            title = f"{what.capitalize()}, by {options[1]}"
+            print(f"\n## {title}\n\n{markdown(HEADER, rows)}", flush=True)
+            print(f"\n## {title}, for at most 5 % more\n\n{markdown(MORE, more)}", flush=True)
 
 
 def search(name: str, out: Path, options: list[str]) -> dict[str, Any]:
