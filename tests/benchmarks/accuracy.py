@@ -1,13 +1,14 @@
 """Accuracy of every model at every setting and effort, with seconds and peak memory: one Markdown table.
 
 usage: python -m tests.benchmarks.accuracy [--models A,B] [--settings W8A8/channel,...] [--efforts default,...]
-           [--seeds 3] [--results FILE.json] [--known] [--write FILE.md] [--summary]
+           [--seeds 3] [--results FILE.json] [--known] [--write FILE.md] [--note TEXT] [--summary]
 
 Each compile is a process of its own that has one core. Figures are the mean over calibration seeds: a seed puts the
 calibration samples in another order, which changes the halves that learned rounding validates on, and is the
 compile's own. Whole evaluation files; nothing is chosen by looking at them. With --results, what was measured is kept
 in FILE.json and not measured again; with --known, nothing else is shown. Efforts that make the same pipeline, as all
 do at 8 bits, are measured once, as `default`. With --summary, a line has all settings of a model, and accuracy alone.
+With --note, what is written says so under its head: which rows kept results are of, where not all are of one day.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from tests.benchmarks.common import REPOSITORY, compile_command, markdown, measu
 HEAD = """# Accuracy
 
 What `python -m tests.benchmarks.accuracy` measured on {today}: whole evaluation files, every weight an integer, the
-mean over calibration seeds and in brackets their range, seconds and peak memory of one compile on one core. Efforts
-other than the default, and the ImageNet model, were measured with one seed."""
+mean over calibration seeds and in brackets their range, processor seconds and peak memory of one compile on one core.
+Efforts other than the default, and the ImageNet model at 8 bits, were measured with one seed."""
 
 MODELS = (
     "resnet20_cifar10",
@@ -75,7 +76,7 @@ PEER_SETTINGS = ("W8A8/tensor", "W8A8/channel", "W4A8/channel", "W4A4/all", "W2A
 
 @dataclass(frozen=True)
 class Cell:
-    """One compile: accuracy of the integer graph, of the QDQ graph where there is one, seconds, and MiB at most."""
+    """One compile: accuracy of the integer graph, of the QDQ graph where there is one, processor seconds, and MiB."""
 
     integer: float
     qdq: float
@@ -121,7 +122,8 @@ def main() -> None:
         list(pool.map(run, wanted))
     table = _summary(cells, wanted) if given.summary else _table(cells, wanted)
     if given.write:
-        Path(given.write).write_text(f"{HEAD.format(today=date.today())}\n\n{table}\n")
+        head = "\n\n".join([HEAD.format(today=date.today()), *([given.note] if given.note else [])])
+        Path(given.write).write_text(f"{head}\n\n{table}\n")
     print(table)
 
 
@@ -155,7 +157,7 @@ def _measure(model: str, setting: str, effort: str, seed: int, core: int) -> Cel
         run = measured(["taskset", "-c", str(core), *command])
         scores = _score(model, folder / "out")
     integer, qdq = scores["integer.onnx"], next(value for name, value in scores.items() if name != "integer.onnx")
-    return Cell(integer, qdq, run.seconds, run.peak)
+    return Cell(integer, qdq, run.processor, run.peak)
 
 
 def _score(model: str, source: Path) -> dict[str, float]:
@@ -212,6 +214,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--results")
     parser.add_argument("--known", action="store_true")
     parser.add_argument("--write")
+    parser.add_argument("--note")
     parser.add_argument("--summary", action="store_true")
     return parser.parse_args()
 
