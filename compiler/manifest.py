@@ -89,13 +89,18 @@ def part_name(name: str) -> str:
 def file_hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file in a folder but its manifest, by path relative to it, sorted."""
     paths = {path.relative_to(folder).as_posix(): path for path in files(folder)}
-    return {name: file_sha256(paths[name]) for name in sorted(paths) if name != MANIFEST}
+    return {name: _written(paths[name]) for name in sorted(paths) if name != MANIFEST}
+
+
+def _written(path: Path) -> str:
+    """The SHA-256 of a file in a compiled folder; of a link, pipe or device, which nothing here writes, its kind."""
+    if not path.is_file() or path.is_symlink():
+        return f"not a file but of mode {path.lstat().st_mode:o}"
+    return file_sha256(path)
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of one file, in hexadecimal; of a link, a pipe or a device, which nothing here writes, its kind."""
-    if not path.is_file() or path.is_symlink():
-        return f"not a file but of mode {path.lstat().st_mode:o}"
+    """The SHA-256 of one file, or of what a link to it leads to, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -12,7 +12,7 @@ import pytest
 
 from bitsmith.errors import ArtifactError
 from bitsmith.folder import replacing
-from bitsmith.manifest import FORMAT, file_hashes, read_manifest, write_manifest
+from bitsmith.manifest import FORMAT, file_hashes, file_sha256, read_manifest, write_manifest
 from tests.conftest import REPOSITORY
 
 
@@ -127,6 +127,16 @@ def test_a_build_folder_in_what_is_no_output_is_never_replaced(tmp_path: Path) -
     with pytest.raises(ArtifactError, match=r"did not write: build, build/thesis\.pdf"):
         compile_into(out, "one")
     assert (out / "build" / "thesis.pdf").read_text() == "years"
+
+
+def test_a_link_in_an_output_is_told_from_the_file_and_is_hashed_as_it_anywhere_else(tmp_path: Path) -> None:
+    compile_into(tmp_path / "out", "one")
+    file, link = tmp_path / "out" / "inner" / "a.txt", tmp_path / "link.txt"
+    link.symlink_to(file)
+    assert file_sha256(link) == file_hashes(tmp_path / "out")["inner/a.txt"]
+    moved = file.rename(tmp_path / "moved.txt")
+    file.symlink_to(moved)
+    assert file_hashes(tmp_path / "out")["inner/a.txt"].startswith("not a file but of mode 12")
 
 
 def test_a_file_that_appears_during_the_compile_is_not_replaced(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bitsmith.cli import main
@@ -171,3 +172,21 @@ def test_another_float_model_is_refused(copied: Path, digits: Path, capsys: pyte
     assert "is not the model that was compiled" in capsys.readouterr().err
     assert main(["report", str(copied), *given[2:]]) == 2
     assert "--float has no effect without --data" in capsys.readouterr().err
+    assert main(["report", str(copied), *given[:2], "--float", "missing.onnx"]) == 2
+    assert "missing.onnx: cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_a_link_to_the_model_is_the_model(copied: Path, digits: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.onnx"
+    link.symlink_to((digits / "digits.onnx").resolve())
+    given = ["--data", str(digits / "evaluation.npz"), "--float", str(link)]
+    assert main(["report", str(copied), *given, "--quiet"]) == 0
+    assert read_manifest(copied)["accuracy"]["float"]["value"] > 0.9
+
+
+def test_without_labels_a_float_model_is_asked_for(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "bare.npz", x=np.zeros((2, 1, 8, 8), np.float32))
+    assert main(["report", str(copied), "--data", str(tmp_path / "bare.npz")]) == 2
+    assert "Give --float MODEL.onnx, or save labels as y." in capsys.readouterr().err
