@@ -93,12 +93,13 @@ class Artifact:
     def _vector(self, stored: NpzFile, key: str, name: str) -> IntegerArray:
         """The samples of one value, held to its type before anything is unpacked."""
         value, header = self.graph.values[name], stored.header(key)
-        if header.dtype != value.format.type.storage or header.shape[1:] != value.shape or not header.shape[0] > 0:
+        samples, sample = header.shape[:1], header.shape[1:]
+        if header.dtype != value.format.type.storage or samples in ((), (0,)) or sample != value.shape:
             raise _damaged(f"{key} holds {header.dtype} {header.shape}, not samples of {name}", stored.path)
         if header.nbytes > BATCH_LIMIT:
             raise _damaged(f"{key} claims {header.nbytes} bytes", stored.path)
-        (samples,) = stored.rows(key, header.shape[0], header.shape[0])
-        return samples
+        (array,) = stored.rows(key, *samples, *samples)
+        return array
 
 
 def load(folder: str | os.PathLike[str]) -> Artifact:

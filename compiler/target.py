@@ -66,7 +66,7 @@ class Target:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Target:
         """The target that `to_json` told of; TargetError, naming the field, for what it cannot have told."""
-        missing = next((name for name in ("name", "backend") if name not in fields), None)
+        missing = next((name for name in ("name", "backend") if not fields.get(name)), None)
         if missing is not None:
             raise TargetError("is missing", where=f"target, {missing}")
         blank = cls("", "").to_json()

@@ -80,7 +80,7 @@ def render(front: Mapping[str, Any], folder: Path) -> str:
     """The page of a front.json. folder: where artifacts of its points may be, in `points/`."""
     points = {point["name"]: point for point in front["points"]}
     best = [_row(points[name], front, folder) for name in front["front"]]
-    layers = list(next(iter(points.values()))["allocation"]["weights"])
+    layers = list(front["points"][0]["allocation"]["weights"])
     return fill(
         "front.html.j2",
         {

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from bitsmith.artifact import REPORT
+from bitsmith.bounded import read_text
 from bitsmith.errors import ArtifactError
 from bitsmith.manifest import MANIFEST, file_sha256, read_manifest, write_manifest, write_whole
 from bitsmith.report import front, page
@@ -54,7 +55,7 @@ def read_front(folder: Path) -> Mapping[str, Any]:
     """What a search found; ArtifactError for what is no front.json of this version."""
     path = folder / FRONT
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as reason:
         raise ArtifactError(f"cannot be read: {reason}", where=str(path), fix="Run the search again.") from reason
     if not isinstance(found, dict) or found.get("format") != FORMAT:

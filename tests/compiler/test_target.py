@@ -141,6 +141,12 @@ def test_what_is_no_toml_is_told(target_file: Path, content: bytes, message: str
         load_target(target_file)
 
 
+@pytest.mark.parametrize("fields", [{}, {"name": "", "backend": "c"}, {"name": "board"}])
+def test_what_a_manifest_says_of_a_target_has_a_name_and_a_backend(fields: dict[str, str]) -> None:
+    with pytest.raises(TargetError, match=r"target, (name|backend): is missing"):
+        Target.from_json(fields)
+
+
 def test_a_missing_file_is_told(target_file: Path) -> None:
     with pytest.raises(TargetError, match=r"board\.toml: cannot be read: No such file"):
         load_target(target_file)

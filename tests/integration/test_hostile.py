@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -342,6 +342,28 @@ def test_a_pickle_among_test_vectors_is_never_loaded(bitsmith: Run, compiled: Pa
     assert said.code == 1
     assert "vectors.npz: cannot be read (holds Python objects" in said.out
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: x.astype(np.int32), "input.x holds int32"),
+        (lambda x: x[:, :, :-1], "not samples of x"),
+        (lambda x: x[:0], "not samples of x"),
+        (lambda x: x[0, 0, 0, 0], "not samples of x"),
+        (lambda x: x[:-1], "holds more samples of one value than of another"),
+    ],
+)
+def test_vectors_that_are_none_are_told(
+    bitsmith: Run, compiled: Path, tmp_path: Path, spoil: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    folder = copy_of(compiled, tmp_path)
+    with np.load(folder / "vectors.npz") as stored:
+        arrays = dict(stored)
+    np.savez(folder / "vectors.npz", **{**arrays, "input.x": spoil(arrays["input.x"])})
+    said = bitsmith("verify", folder)
+    assert said.code == 1
+    assert message in said.out
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "nowhere"])

@@ -59,7 +59,8 @@ def test_a_front_of_another_version_is_refused(front: dict[str, Any], tmp_path: 
     (tmp_path / "front.json").write_text(json.dumps({**front, "format": "other"}))
     with pytest.raises(ArtifactError, match="is no front of this version"):
         write_report(tmp_path)
-    (tmp_path / "front.json").write_text(json.dumps({**front, "points": []}))
-    with pytest.raises(ArtifactError, match="is incomplete"):
-        write_report(tmp_path)
+    for lacking in ({"points": []}, {"points": [], "front": []}, {"front": []}):
+        (tmp_path / "front.json").write_text(json.dumps({**front, **lacking, "float": None}))
+        with pytest.raises(ArtifactError, match="is incomplete"):
+            write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
