@@ -102,9 +102,9 @@ class Choice:
 def default(choice: Choice) -> str:
     """The pipeline that a compile runs unless it is given one of its own.
 
-    What is the same for every input goes first, so that nothing is spent on it.
     Where weights share one scale, or activations have fewer than 8 bits, layers are equalized first: channels that
-    stand out would leave the others few steps of the grid that all share. Where weights or activations have fewer than
+    stand out would leave the others few steps of the grid that all share. Once data have shown the ranges, channels
+    that are the same for every input leave, before a bit is spent on them. Where weights or activations have fewer than
     8 bits, or there are no data, biases are corrected at least, and where there are data learned rounding takes the
     place of rounding to the nearest, unless it is to be fast. Bits that are to be chosen are, before what they are for
     is quantized, and after what is settled was.
