@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import InternalError, PipelineError
 from bitsmith.ir.grids import Codebook, Grid
+
+BLOCK = 1 << 18
+"""Elements that are rounded at a time."""
 
 IntegerArray = npt.NDArray[np.signedinteger | np.unsignedinteger]
 FloatArray = npt.NDArray[np.floating]
@@ -118,19 +122,19 @@ class Format:
 
     def quantize(self, real: npt.ArrayLike) -> IntegerArray:
         """Round half up to the grid and saturate; returns integers of the storage type, of real's shape."""
-        x = np.asarray(real, dtype=np.float64)
+        x = np.asarray(real)
         if self.base is not None:
-            return self._logarithms(x, self.base)
-        steps = np.asarray(x / self.scales_for(x.ndim))
+            return self._logarithms(x.astype(np.float64), self.base)
+        scales = self.scales_for(x.ndim)
         if self.grid is not None:
-            return self._on_grid(steps, self.grid)
-        # In place, here and below: in float64, each array between would be twice the weights of a layer.
-        steps += 0.5
-        np.floor(steps, out=steps)
-        steps += self.zero_point
-        integers: IntegerArray = np.clip(steps, self.type.lowest, self.type.highest, out=steps).astype(
-            self.type.storage
-        )
+            return self._on_grid(np.asarray(x / scales), self.grid)
+        integers: IntegerArray = np.empty(x.shape, self.type.storage)
+        for part, own in _parts(x, scales):
+            steps = np.asarray(x[part] / own)
+            steps += 0.5
+            np.floor(steps, out=steps)
+            steps += self.zero_point
+            integers[part] = np.clip(steps, self.type.lowest, self.type.highest, out=steps)
         return integers
 
     def _logarithms(self, x: npt.NDArray[np.float64], base: float) -> IntegerArray:
@@ -150,12 +154,16 @@ class Format:
 
     def dequantize(self, integers: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The reals that the integers stand for, as float32, of the same shape."""
-        q = np.asarray(integers, dtype=np.float64)
+        q = np.asarray(integers)
         if self.base is not None:
-            return np.where(q < self.type.highest, self.base**-q, 0.0).astype(np.float32)
-        steps = np.asarray(q - self.zero_point)
-        steps *= self.scales_for(q.ndim)
-        return steps.astype(np.float32)
+            exponents = q.astype(np.float64)
+            return np.where(exponents < self.type.highest, self.base**-exponents, 0.0).astype(np.float32)
+        reals = np.empty(q.shape, np.float32)
+        for part, own in _parts(q, self.scales_for(q.ndim)):
+            steps = np.asarray(q[part].astype(np.float64))
+            steps -= self.zero_point
+            reals[part] = steps * own
+        return reals
 
     def to_json(self) -> dict[str, object]:
         """As plain data, as the manifest holds it."""
@@ -170,6 +178,21 @@ class Format:
             **grid,
             **base,
         }
+
+
+def _parts(array: npt.NDArray[Any], scales: npt.NDArray[np.float64]) -> Iterator[tuple[Any, npt.NDArray[np.float64]]]:
+    """Parts of an array along its first axis that add up to it, each with its scales.
+
+    In float64 a large weight is twice what it was, and pages that a process has not had before cost more than what is
+    computed in them.
+    """
+    if array.size <= BLOCK:
+        yield ..., scales
+        return
+    rows = max(1, BLOCK * len(array) // array.size)
+    for start in range(0, len(array), rows):
+        part = slice(start, start + rows)
+        yield part, scales if len(scales) == 1 else scales[part]
 
 
 def affine(lowest: float, highest: float, type: IntegerType) -> Format:
