@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -40,6 +42,12 @@ class MemoryPlan:
 
 def plan(buffers: Sequence[Buffer], overlaps: Iterable[Overlap]) -> MemoryPlan:
     """Place all buffers. The same buffers get the same plan."""
+    return _planned(tuple(buffers), tuple(overlaps))
+
+
+# What is written of an artifact, and what is told of it in several places, is each built anew: most of that is this.
+@lru_cache(maxsize=64)
+def _planned(buffers: tuple[Buffer, ...], overlaps: tuple[Overlap, ...]) -> MemoryPlan:
     gaps = {(one.written, one.read): whole_words(one.gap) for one in overlaps}
     needed = needs(buffers, gaps)
     bound = chained(buffers, gaps, max(needed.values(), default=0))
@@ -64,7 +72,7 @@ def plan(buffers: Sequence[Buffer], overlaps: Iterable[Overlap]) -> MemoryPlan:
         found = place(tried, gaps)
         if extent(buffers, found) <= total:
             order, offsets = tried, found
-    return MemoryPlan(offsets, extent(buffers, offsets), bound, needed, alignment)
+    return MemoryPlan(MappingProxyType(offsets), extent(buffers, offsets), bound, MappingProxyType(needed), alignment)
 
 
 def extent(buffers: Iterable[Buffer], offsets: Mapping[str, int]) -> int:

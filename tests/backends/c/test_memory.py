@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, permutations, product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,3 +91,12 @@ def test_a_value_is_written_over_what_is_read_for_the_last_time() -> None:
     ahead = plan([x, y], [Overlap("y", "x", 18)])
     assert (ahead.total, ahead.bound) == (120, 120)
     assert ahead.offsets["x"] - ahead.offsets["y"] == 20
+
+
+def test_a_plan_goes_by_buffers_and_overlaps_and_cannot_be_changed() -> None:
+    x, y = Buffer("x", 100, 0, 1), Buffer("y", 100, 1, 2)
+    found = plan([x, y], iter([Overlap("y", "x", 0)]))
+    assert plan((x, y), [Overlap("y", "x", 0)]) is found
+    assert plan([x, Buffer("y", 104, 1, 2)], [Overlap("y", "x", 0)]) != found
+    with pytest.raises(TypeError):
+        found.offsets["x"] = 4  # type: ignore[index]
