@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,7 @@ def run(options: argparse.Namespace) -> int:
         lines.append(paint(f"{len(found.refusals)} {places} it for {found.target}.", "red"))
     else:
         lines.append(paint(f"Every node can be compiled for {found.target}", "green") + f" (normalised: {kept}).")
-        data = "" if found.is_quantized else " --calibration DATA.npz"
-        lines += ["", "Next:", f"  bitsmith compile {options.model} --target {options.target}{data} -o OUT/"]
+        lines += ["", "Next:", f"  {_next(options, found.is_quantized)}"]
     say(
         options,
         lines,
@@ -55,6 +55,15 @@ def run(options: argparse.Namespace) -> int:
         },
     )
     return 1 if found.refusals else 0
+
+
+def _next(options: argparse.Namespace, is_quantized: bool) -> str:
+    """The command that compiles what was checked, for the same target and by the same shapes."""
+    words = ["bitsmith", "compile", options.model, "--target", options.target]
+    for name, shape in options.input_shape:
+        words += ["--input-shape", f"{name}={','.join(map(str, shape))}"]
+    words += [] if is_quantized else ["--calibration", "DATA.npz"]
+    return shlex.join([*words, "-o", "OUT/"])
 
 
 NAMED = 4

@@ -1,6 +1,7 @@
 """evaluate, verify, check, report, passes and targets on the digits model."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -185,6 +186,18 @@ def test_check_passes_a_model_that_compiles(bitsmith: Run, digits: Path) -> None
     assert said.out.endswith(
         f"\nNext:\n  bitsmith compile {model} --target onnxruntime --calibration DATA.npz -o OUT/\n"
     )
+
+
+def test_what_check_says_comes_next_has_the_shapes_that_it_was_given(bitsmith: Run, tmp_path: Path) -> None:
+    sketch = Sketch(x=("N", "features"))
+    onnx.save(sketch.model(sketch.add("Relu", "x")), tmp_path / "open model.onnx")
+    said = bitsmith("check", tmp_path / "open model.onnx", "--target", "host", "--input-shape", "x=1,4")
+    assert said.code == 0
+    command = said.out.splitlines()[-1]
+    assert shlex.split(command)[2:] == [
+        *(str(tmp_path / "open model.onnx"), "--target", "host", "--input-shape", "x=1,4"),
+        *("--calibration", "DATA.npz", "-o", "OUT/"),
+    ]
 
 
 def test_check_names_what_is_refused_alike_together(bitsmith: Run, tmp_path: Path) -> None:
