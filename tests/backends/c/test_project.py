@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from bitsmith.errors import ArtifactError, VerificationError
 from bitsmith.execution.batches import vectors
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.target import Target, load_target
+from tests.backends.c.needs import command
 from tests.backends.onnxruntime.graphs import add, average, conv, linear
 
 GRAPHS = {
@@ -37,14 +37,16 @@ def written(graph: IntegerGraph, tmp_path: Path) -> Path:
     return tmp_path / "c"
 
 
-def tool(*names: str) -> str:
-    """The path of the first of these that is installed; without any the test is skipped."""
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    return found or pytest.skip(f"{names[0]} is not installed")
+PACKAGES = {"size": "binutils"}
+"""Debian packages of tools that are not called as theirs are."""
 
 
-def told(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def tool(name: str) -> str:
+    return command(name, PACKAGES.get(name, name))
+
+
+def told(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_its_own_makefile_builds_it_and_its_test_passes(written: Path) -> None:
