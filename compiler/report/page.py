@@ -26,6 +26,7 @@ def render(manifest: Mapping[str, Any]) -> str:
     """The page for a manifest, with or without the hashes of its files."""
     layers = layers_of(manifest)
     details = cards(manifest, layers)
+    names = {layer.name for layer in layers}
     given = {name: manifest.get(name) for name in KNOWN}
     return fill(
         TEMPLATE,
@@ -43,7 +44,7 @@ def render(manifest: Mapping[str, Any]) -> str:
             "later": _later(manifest.get("explain") or {}),
             "explain": manifest.get("explain"),
             "command": shlex.join(manifest.get("command") or ()),
-            "arena": [one for one in manifest.get("choices") or () if one["where"] not in {x.name for x in layers}],
+            "arena": [one for one in manifest.get("choices") or () if one["where"] not in names],
         },
     )
 
