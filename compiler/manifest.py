@@ -25,9 +25,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(read_text(path))
-    except FileNotFoundError as reason:
+    except (FileNotFoundError, NotADirectoryError) as reason:
+        missing = "is a file, not a folder" if folder.exists() else "there is no such folder"
         raise ArtifactError(
-            f"has no {MANIFEST}" if folder.is_dir() else "there is no such folder",
+            f"has no {MANIFEST}" if folder.is_dir() else missing,
             where=str(folder),
             fix="Give the folder that `bitsmith compile -o` wrote.",
         ) from reason

@@ -212,7 +212,11 @@ def _class_labels(labels: Array | None, classes: int) -> Array:
     flat = labels.reshape(len(labels), -1)
     numbers = flat[:, 0].astype(np.int64)
     if flat.shape[1] != 1 or not (numbers == flat[:, 0]).all():
-        raise DataError("the labels are not one class number a sample", fix="Save y as integers of shape (n,).")
+        one_hot = flat.shape[1] == classes and bool(((flat == 0) | (flat == 1)).all() and (flat.sum(axis=1) == 1).all())
+        raise DataError(
+            f"the labels are not one class number a sample: y has shape (n, {flat.shape[1]}), dtype {labels.dtype}",
+            fix="They are one-hot: save y.argmax(axis=1)." if one_hot else "Save y as integers of shape (n,).",
+        )
     outside = numbers[(numbers < 0) | (numbers >= classes)]
     if outside.size:
         raise DataError(

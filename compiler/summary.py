@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bitsmith.allocation.budgets import shown
+from bitsmith.allocation.budgets import CONSTANTS_ALONE, FLASH, shown
 from bitsmith.console import columns, paint
 from bitsmith.report.texts import decibels_text, ratio_text, thousands
 
@@ -98,7 +98,8 @@ def _choices(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _budgets(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the model costs of each budget."""
     for name, limit in manifest["budgets"].items():
-        yield "budget", f"{name}: {shown(name, manifest['costs'][name])} of {shown(name, limit)}"
+        text = f"{name}: {shown(name, manifest['costs'][name])} of {shown(name, limit)}"
+        yield "budget", text + (f", {CONSTANTS_ALONE}" if name == FLASH and not manifest["target"]["code"] else "")
 
 
 def _bits(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

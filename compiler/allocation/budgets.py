@@ -68,6 +68,9 @@ MEANING: Mapping[str, str] = MappingProxyType(
     }
 )
 
+CONSTANTS_ALONE = "constants alone; the target file does not say what code takes"
+"""Of flash, where that is so: what is linked takes more, and a budget that is kept is none that fits."""
+
 
 def budget(given: str) -> tuple[str, float]:
     """Read `flash=64KiB`; ValueError that says what is wrong with it."""

@@ -60,7 +60,9 @@ def test_top1_averages_windows() -> None:
         ([2], "label 2, but there are 2 classes"),
         ([-1], "label -1, but there are 2 classes"),
         ([0.5], "not one class number a sample"),
-        ([[0, 1]], "not one class number a sample"),
+        ([[0, 1]], r"shape \(n, 2\), dtype int64. They are one-hot: save y.argmax\(axis=1\)"),
+        ([[1, 1]], r"shape \(n, 2\), dtype int64. Save y as integers of shape \(n,\)"),
+        ([[1, 0, 0]], r"shape \(n, 3\), dtype int64. Save y as integers of shape \(n,\)"),
         (None, "there are no labels"),
     ],
 )

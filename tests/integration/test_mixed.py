@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bitsmith.allocation.budgets import CONSTANTS_ALONE
 from bitsmith.importing.load import load_graph
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
@@ -63,8 +64,9 @@ def test_mixed_bits_keep_to_budgets_and_the_manifest_says_how(compile_digits: Ru
     chosen = found["allocation"]["activations"]
     assert {name: found["values"][name]["format"]["bits"] for name in chosen} == chosen
     assert found["sensitivity"]["weights"].keys() == found["allocation"]["weights"].keys()
-    assert f"flash: {found['costs']['flash']:,} bytes of 9,216 bytes" in said.out
+    assert f"flash: {found['costs']['flash']:,} bytes of 9,216 bytes, {CONSTANTS_ALONE}\n" in said.out
     page = (tmp_path / "out" / "report.html").read_text()
+    assert CONSTANTS_ALONE in page
     assert page.count(f"{found['costs']['flash']:,} bytes") >= 2
     assert "Bits were chosen by an integer program that minimised the loss: optimal" in page
     assert "bits " in said.out

@@ -103,6 +103,7 @@ def test_ctrl_c_leaves_one_line_and_no_folder(command: list[object], tmp_path: P
     ("arguments", "parts"),
     [
         (["verify", "nowhere"], {"where": "nowhere", "what": "there is no such folder", "exit_code": 2}),
+        (["verify", __file__], {"where": __file__, "what": "is a file, not a folder", "exit_code": 2}),
         (["evaluate", "--json"], {"what": "the following arguments are required: MODEL.onnx|OUT/, --data"}),
         (["compil"], {"what": "there is no command compil", "fix": "Did you mean compile?"}),
     ],
