@@ -15,6 +15,7 @@ from bitsmith.evaluation import Score, evaluate
 from bitsmith.manifest import file_sha256
 from bitsmith.metrics import METRICS
 from bitsmith.progress import Progress, silent
+from bitsmith.report.write import refuse_search
 from bitsmith.windows import Window, open_samples
 
 
@@ -33,6 +34,7 @@ def measure(
     real:   the model that was compiled; ArtifactError for another one, ModelError for none.
     metric: as `bitsmith evaluate` has them.
     """
+    refuse_search(Path(folder))
     artifact = load(folder)
     if real is not None:
         _require_compiled(Path(real), artifact)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from bitsmith.allocation.budgets import shown
+from bitsmith.artifact import REPORT
 from bitsmith.report.axis import Place, Tick, doubling, linear, round_steps
 from bitsmith.report.templates import fill
 from bitsmith.report.texts import score_text, tail
@@ -76,10 +79,13 @@ def draw(front: Mapping[str, Any]) -> str:
     return fill("front.svg.j2", {"picture": picture(front)})
 
 
-def render(front: Mapping[str, Any], folder: Path) -> str:
-    """The page of a front.json. folder: where artifacts of its points may be, in `points/`."""
+def render(front: Mapping[str, Any], folder: Path, beside: Path | None = None) -> str:
+    """The page of a front.json. folder: where artifacts of its points may be, in `points/`.
+
+    beside: the folder that the page is for, from which its links lead; as a rule the same.
+    """
     points = {point["name"]: point for point in front["points"]}
-    best = [_row(points[name], front, folder) for name in front["front"]]
+    best = [_row(points[name], front, folder, folder if beside is None else beside) for name in front["front"]]
     layers = list(front["points"][0]["allocation"]["weights"])
     return fill(
         "front.html.j2",
@@ -150,15 +156,15 @@ def _apart(dots: Sequence[Dot]) -> list[Dot]:
     return found
 
 
-def _row(point: Mapping[str, Any], front: Mapping[str, Any], folder: Path) -> Row:
-    page = Path("points") / point["name"] / "report.html"
+def _row(point: Mapping[str, Any], front: Mapping[str, Any], folder: Path, beside: Path) -> Row:
+    page = folder / "points" / point["name"] / REPORT
     return Row(
         point["name"],
         shown(front["cost"], point["costs"][front["cost"]]),
         _text(front, point["accuracy"]),
         point["decibels"],
         tuple(map(int, point["allocation"]["weights"].values()))[:CELLS],
-        page.as_posix() if (folder / page).is_file() else "",
+        quote(Path(os.path.relpath(page, beside)).as_posix()) if page.is_file() else "",
     )
 
 

@@ -33,10 +33,10 @@ def write_report(
     """
     path = Path(folder)
     target = path / REPORT if out is None else Path(out)
-    if (path / FRONT).is_file() and not (path / MANIFEST).is_file():
-        if accuracy is not None:
-            raise ArtifactError("is of a search, whose points were measured already", where=str(path))
-        _write(target, _made(path / FRONT, lambda: front.render(read_front(path), path)))
+    if accuracy is not None:
+        refuse_search(path)
+    if is_search(path):
+        _write(target, _made(path / FRONT, lambda: front.render(read_front(path), path, target.parent)))
         return target
     manifest = read_manifest(path)
     if accuracy is not None:
@@ -49,6 +49,21 @@ def write_report(
         except OSError as reason:
             raise ArtifactError(f"cannot be written: {reason.strerror}", where=str(path / MANIFEST)) from reason
     return target
+
+
+def is_search(folder: Path) -> bool:
+    """Whether a folder is that of a search, and not of a compile."""
+    return (folder / FRONT).is_file() and not (folder / MANIFEST).is_file()
+
+
+def refuse_search(folder: Path) -> None:
+    """Raise ArtifactError for the folder of a search: accuracy is that of something compiled."""
+    if is_search(folder):
+        raise ArtifactError(
+            "is of a search, whose points were measured already",
+            where=str(folder),
+            fix="Leave out --data, or give the folder of one of its points.",
+        )
 
 
 def read_front(folder: Path) -> Mapping[str, Any]:

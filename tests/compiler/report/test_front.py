@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
@@ -47,6 +48,27 @@ def test_the_page_tells_every_point_of_the_front_and_its_bits(front: dict[str, A
     for needle in ("90.00 %", "1,500 bytes", "the float model: 92.00 %", "a&lt;b"):
         assert needle in text
     assert "a<b" not in text
+
+
+def test_links_lead_from_where_the_page_is(front: dict[str, Any], tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "a #1", tmp_path / "pages"
+    kept = folder / "points" / "flash-1500" / "report.html"
+    kept.parent.mkdir(parents=True)
+    elsewhere.mkdir()
+    kept.write_text("")
+    (folder / "front.json").write_text(json.dumps(front))
+    page = Page(write_report(folder, elsewhere / "page.html").read_text())
+    (link,) = [a["href"] or "" for tag, a in page.elements if tag == "a"]
+    assert (elsewhere / unquote(link)).resolve() == kept
+    assert "#" not in link
+
+
+def test_accuracy_is_not_measured_of_a_search(
+    front: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "front.json").write_text(json.dumps(front))
+    assert main(["report", str(tmp_path), "--data", "evaluation.npz"]) == 2
+    assert "is of a search, whose points were measured already" in capsys.readouterr().err
 
 
 def test_labels_that_would_overlap_are_one(front: dict[str, Any]) -> None:
