@@ -82,7 +82,10 @@ def _outputs(graph: Graph, data: Dataset) -> list[npt.NDArray[np.float32]]:
 
 
 def _round(graph: Graph, value: Value, chosen: Format) -> None:
-    """Put QuantizeLinear, a Clip where the type is narrower than its storage, and DequantizeLinear behind a value."""
+    """Put QuantizeLinear and DequantizeLinear behind a value, and a Clip where the type is narrower than its storage.
+
+    ONNX Runtime clips no integers of 16 bits: there the Clip comes last, at the reals that the ends stand for.
+    """
     if chosen.base is not None:
         _round_to_powers(graph, value, chosen, math.log(chosen.base))
         return
@@ -95,11 +98,17 @@ def _round(graph: Graph, value: Value, chosen: Format) -> None:
 
     first = graph.add_node("QuantizeLinear", [value, *parameters()], "quantized", value.shape, kind.storage)
     integers = first.output
-    if kind.bits < 8 * kind.storage.itemsize:
-        ends = [graph.add_constant("end", np.array(end, kind.storage)) for end in (kind.lowest, kind.highest)]
-        integers = graph.add_node("Clip", [integers, *ends], "clipped", value.shape, kind.storage).output
-    last = graph.add_node("DequantizeLinear", [integers, *parameters()], "on_grid", value.shape)
-    graph.replace(value, last.output)
+    narrower = kind.bits < 8 * kind.storage.itemsize
+    in_integers = kind.storage.itemsize == 1
+    ends = np.array([kind.lowest, kind.highest])
+    if narrower and in_integers:
+        limits = [graph.add_constant("end", end) for end in ends.astype(kind.storage)]
+        integers = graph.add_node("Clip", [integers, *limits], "clipped", value.shape, kind.storage).output
+    made = graph.add_node("DequantizeLinear", [integers, *parameters()], "on_grid", value.shape).output
+    if narrower and not in_integers:
+        limits = [graph.add_constant("end", end) for end in (ends - chosen.zero_point).astype(np.float32) * scale]
+        made = graph.add_node("Clip", [made, *limits], "clipped", value.shape).output
+    graph.replace(value, made)
     first.set_input(0, value)
 
 
