@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ def sources(program: Program) -> dict[str, str]:
     }
     functions = Functions(names, {one.function for one in (*program.steps, *program.stages)})
     texts = [text for stage in program.stages for text in functions.of(stage)]
+    calls = [_call(program, stage) for stage in program.stages]
+    fetched = program.fetched and program.fetched.name
+    given = [name for tensor, _, name in parameters(program) if tensor.name != fetched]
     rendered = {
         "model.h": render("model.h.j2", context),
         "model_constants.h": render("model_constants.h.j2", {**context, "arrays": list(arrays.values())}),
@@ -45,7 +49,8 @@ def sources(program: Program) -> dict[str, str]:
                 **context,
                 "functions": [*functions.shared, *texts],
                 "stages": [_stage(program, stage) for stage in program.stages],
-                "uses_arena": any("at +" in _call(program, stage) for stage in program.stages),
+                "uses_arena": any("at +" in call for call in calls),
+                "unread": [name for name in given if not any(re.search(rf"\b{name}\b", call) for call in calls)],
                 "helpers": [render(one, {**context, "users": kernels}) for one, kernels in users.items()],
                 "macs": program.macs,
             },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,19 @@ from bitsmith.target import Target, load_target
 from tests.backends.c.needs import command
 from tests.backends.onnxruntime.graphs import add, average, conv, linear
 
+
+def with_unread_input(graph: IntegerGraph) -> IntegerGraph:
+    """The graph with one input more, which no operation reads."""
+    (name,) = graph.inputs
+    more = replace(graph.values[name], name="unread")
+    return replace(graph, values={**graph.values, "unread": more}, inputs=(name, "unread"))
+
+
 GRAPHS = {
     "conv": conv((6, 5)),
     "narrow": conv((6, 5), weight_bits=4),
     "linear": linear((9,)),
+    "unread": with_unread_input(linear((9,))),
     "add": add((1, -1)),
     "average": average((4, 4), 9, (3, 3)),
 }
