@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from bitsmith.ir.graph import Node
 
@@ -20,6 +19,18 @@ Function = Callable[[Node, Reals], Reals]
 
 def _of(function: Callable[[Reals], Reals]) -> Function:
     return lambda node, x: function(x)
+
+
+def _special(name: str) -> Function:
+    """A function of scipy's, which is imported where a model has one alone: it takes 20 MB, and a moment."""
+
+    def compute(node: Node, x: Reals) -> Reals:
+        from scipy import special
+
+        found: Reals = getattr(special, name)(x)
+        return found
+
+    return compute
 
 
 def _number(node: Node, name: str, default: float) -> float:
@@ -45,7 +56,7 @@ def _gelu(node: Node, x: Reals) -> Reals:
     if node.attribute("approximate", "none") == "tanh":
         share: Reals = 0.5 * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
     else:
-        share = special.ndtr(x)
+        share = _special("ndtr")(node, x)
     return x * share
 
 
@@ -85,7 +96,7 @@ FUNCTIONS: dict[str, Function] = {
     "Cos": _of(np.cos),
     "Cosh": _of(np.cosh),
     "Elu": _elu,
-    "Erf": _of(special.erf),
+    "Erf": _special("erf"),
     "Exp": _of(np.exp),
     "Floor": _of(np.floor),
     "Gelu": _gelu,
@@ -101,7 +112,7 @@ FUNCTIONS: dict[str, Function] = {
     "Round": _of(np.rint),
     "Selu": _selu,
     "Shrink": _shrink,
-    "Sigmoid": _of(special.expit),
+    "Sigmoid": _special("expit"),
     "Sign": _of(np.sign),
     "Sin": _of(np.sin),
     "Sinh": _of(np.sinh),

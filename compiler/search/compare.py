@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binomtest
-
 
 @dataclass(frozen=True)
 class Paired:
@@ -26,6 +24,9 @@ def paired(first: Sequence[bool], second: Sequence[bool]) -> Paired:
 
     McNemar 1947 (doi:10.1007/BF02295996); two-sided, by the binomial distribution.
     """
+    # 50 MiB and half a second, and every compile imports this module for its report.
+    from scipy.stats import binomtest
+
     gained = sum(one and not other for one, other in zip(first, second, strict=True))
     lost = sum(other and not one for one, other in zip(first, second, strict=True))
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
