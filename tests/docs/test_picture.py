@@ -3,7 +3,7 @@
 import re
 from xml.dom import minidom
 
-from docs.generate.picture import accuracy, drawn, instructions
+from docs.generate.picture import FILE, accuracy, drawn, instructions
 from docs.generate.tables import number, tables
 from tests.docs.pages import ROOT
 
@@ -25,6 +25,10 @@ def test_bars_are_the_tables_figures() -> None:
     assert found is not None
     (bar,) = [bar for bar in accuracy()[0].bars if bar.name == "ResNet-20"]
     assert [bar.mark, bar.ours, bar.peer] == [float(figure) for figure in found.groups()]
+
+
+def test_the_file_is_what_the_tables_say() -> None:
+    assert FILE.read_text(encoding="utf-8") == drawn(), "python -m docs.generate.picture draws it again"
 
 
 def test_it_is_one_file_that_can_be_read() -> None:
