@@ -120,11 +120,12 @@ def _looks(explain: Mapping[str, Any]) -> dict[str, tuple[Look, ...]]:
     found: dict[str, list[Look]] = {}
     for one in explain.get("passes", ()):
         for name, figures in one["layers"].items():
-            look = Look(one["pass"], figures["weights_db"], figures["activation_db"], figures["output_db"])
             known = found.setdefault(name, [])
-            same = known and (known[-1].weights, known[-1].activation, known[-1].output)
-            if same != (look.weights, look.activation, look.output) and look.output is not None:
-                known.append(look)
+            now = figures["weights_db"], figures["activation_db"], figures["output_db"]
+            before = known and (known[-1].weights, known[-1].activation, known[-1].output)
+            # Of many layers some have no figure of the outputs: what was found of an earlier pass is not theirs.
+            if now not in (before, (None, None, None)):
+                known.append(Look(one["pass"], *now))
     return {name: tuple(looks) for name, looks in found.items()}
 
 

@@ -14,6 +14,7 @@ from bitsmith.cli import main
 from bitsmith.errors import ArtifactError
 from bitsmith.manifest import read_manifest
 from bitsmith.report import render, write_report
+from bitsmith.report.layers import layers_of
 from tests.compiler.report.conftest import Manifest
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -147,6 +148,20 @@ def test_what_a_manifest_does_not_tell_is_left_out(manifest: Manifest, name: str
         page = Page(render(without))
         assert not page.wrong
         assert len(page.elements) < len(whole.elements) or not manifest[name]
+
+
+def test_a_figure_that_is_not_taken_again_is_not_that_of_an_earlier_pass(manifest: Manifest) -> None:
+    figures = {"weights_db": 30.0, "activation_db": None, "output_db": 20.0}
+    name = manifest["layers"][0]["name"]
+    later = [{**figures, "weights_db": 35.0, "output_db": None}, dict.fromkeys(figures)]
+    manifest["explain"]["passes"] = [
+        {"pass": f"p{index}", "layers": {name: told}} for index, told in enumerate([figures, figures, *later])
+    ]
+    first, second, *_ = layers_of(manifest)
+    assert [(look.after, look.weights, look.output) for look in first.looks] == [("p0", 30.0, 20.0), ("p2", 35.0, None)]
+    assert first.alone is None
+    assert second.looks == ()
+    assert not Page(render(manifest)).wrong
 
 
 def test_accuracy_is_measured_on_demand_and_kept(
