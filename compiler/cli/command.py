@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from bitsmith.cli.output import end_progress, say_error
 from bitsmith.cli.parser import parse
@@ -16,6 +17,7 @@ from bitsmith.printable import printable
 
 def perform(given: Sequence[str]) -> int:
     """Run the command that the arguments name; returns the exit code, whatever happens."""
+    _open_streams()
     try:
         try:
             run, options = parse(given)
@@ -31,8 +33,8 @@ def perform(given: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         return _failed(given, Interrupted(str(stop) or "interrupted; nothing was written"))
     except BrokenPipeError:
-        # Whoever read our output has had enough. Python flushes stdout again when it ends, so give it a sink.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has had enough.
+        _sink()
         return 0
     except MemoryError:
         fix = "Give a smaller batch_size to calibrate, or use a larger machine."
@@ -41,7 +43,7 @@ def perform(given: Sequence[str]) -> int:
         if _debugging():
             raise
         if isinstance(fault, OSError) and fault.errno in DISK:
-            where = str(fault.filename or "a temporary file")
+            where = str(fault.filename or "standard output, or a temporary file")
             fix = "Make room on its disk, or set TMPDIR to a folder on another."
             return _failed(given, BitsmithError(f"cannot be written: {fault.strerror}", where=where, fix=fix))
         text = str(fault).strip().replace("\n", " ")
@@ -66,6 +68,24 @@ def _failed(arguments: Sequence[str], fault: BitsmithError) -> int:
     """Tell what went wrong in one line of stderr and, for programs, as JSON on stdout; returns the exit code."""
     # The command line itself may be what is wrong, so that nothing has been read of it.
     if "--json" in arguments:
-        say_error(fault)
-    sys.stderr.write(f"{paint('bitsmith:', 'red', sys.stderr)} {printable(str(fault))}\n")
+        try:
+            say_error(fault)
+            sys.stdout.flush()
+        except OSError:
+            # It cannot be written either; the exit code is still to be had.
+            _sink()
+    with suppress(OSError):
+        sys.stderr.write(f"{paint('bitsmith:', 'red', sys.stderr)} {printable(str(fault))}\n")
     return fault.exit_code
+
+
+def _open_streams() -> None:
+    """Put a sink in the place of a stream that the caller has closed, of which Python makes None."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+
+
+def _sink() -> None:
+    """Lead stdout to where nothing fails: Python flushes it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

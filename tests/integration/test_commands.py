@@ -271,3 +271,21 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        ("compil --json | true", 2, "there is no command compil"),
+        ("compil --json >/dev/full", 2, "there is no command compil"),
+        ("passes --json >/dev/full", 2, "standard output, or a temporary file: cannot be written: No space left"),
+        ("passes >&-", 0, ""),
+        ("compil 2>&-", 2, ""),
+    ],
+)
+def test_streams_that_cannot_be_written_to_end_in_no_traceback(line: str, code: int, told: str) -> None:
+    command = f"{sys.executable} -m bitsmith {line}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert done.stderr.count("\n") == bool(told)
