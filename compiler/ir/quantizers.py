@@ -43,13 +43,14 @@ class Quantizers:
     """All of them: of activations by the name of their node, of constants by the name of the float one.
 
     dialect: how the file says it: QDQ, QOperator or QONNX.
-    weights: of Conv, Gemm and MatMul. operands: of constants that are read as values like any activation.
+    weights: of Conv, Gemm and MatMul. operands: of constants that are read as values like any activation; None for one
+    with a scale per channel, which can only be a bias.
     """
 
     dialect: str
     activations: Mapping[str, Quantizer] = field(default_factory=dict)
     weights: Mapping[str, FixedWeight] = field(default_factory=dict)
-    operands: Mapping[str, Format] = field(default_factory=dict)
+    operands: Mapping[str, Format | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("activations", "weights", "operands"):

@@ -38,7 +38,14 @@ def operand_formats(graph: Graph, quantizers: Quantizers, target: Target) -> dic
             raise UnsupportedError(
                 f"its constant operand {value.name} is not quantized", where=value.consumers[0].where, fix=QUANTIZE_BOTH
             )
-        found[value] = for_target(quantizers.operands[value.name], value.name, target)
+        format = quantizers.operands[value.name]
+        if format is None:
+            raise UnsupportedError(
+                f"its constant operand {value.name} has a scale per channel",
+                where=value.consumers[0].where,
+                fix="Quantize it per tensor.",
+            )
+        found[value] = for_target(format, value.name, target)
     return found
 
 

@@ -60,13 +60,11 @@ class QuantizedConstant:
             )
         return FixedWeight(integers, scales[:, 0], kind.bits)
 
-    def as_operand(self, where: str) -> Format:
-        """The format of a constant that is read like an activation."""
+    def as_operand(self) -> Format | None:
+        """The format of a constant that is read like an activation; None if its scales differ, as a bias' may."""
         scales, zero_points = np.unique(self.scales), np.unique(self.zero_points)
         if scales.size != 1 or zero_points.size != 1:
-            raise UnsupportedError(
-                "a constant operand with a scale per channel", where=where, fix="Quantize it per tensor."
-            )
+            return None
         return Format(self.type, (float(scales[0]),), int(zero_points[0]))
 
 

@@ -94,7 +94,7 @@ class Reader:
         self._constants: dict[str, TensorProto] = {}
         self._activations: dict[str, Quantizer] = {}
         self._weights: dict[str, FixedWeight] = {}
-        self._operands: dict[str, Format] = {}
+        self._operands: dict[str, Format | None] = {}
         made = {name for node in model.graph.node for name in node.output}
         self._names = made | {one.name for one in [*model.graph.initializer, *model.graph.input]}
         self._node_names = {node.name for node in model.graph.node}
@@ -194,8 +194,9 @@ class Reader:
             raise ModelError(f"cannot be evaluated ({fault})", where=node_label(node)) from fault
 
     def _on_integers(self, node: NodeProto) -> None:
+        # An input in integers has no format before something reads it as reals, be it behind moves.
         formats = {held.format for name in node.input if isinstance(held := self._held.get(name), Integers)}
-        if node.op_type not in ON_INTEGERS or None in formats or len(formats) > 1:
+        if node.op_type not in ON_INTEGERS or len(formats) > 1:
             reason = "reads integers of different scales" if len(formats) > 1 else "reads integers"
             raise UnsupportedError(
                 f"{reason}, as {node.input[0]} is",
@@ -246,7 +247,7 @@ class Reader:
             axis = 0 if reader.op_type == "Conv" or transposed else rank - 1
             self._weights[written] = held.as_weight(axis, where)
         elif reader.op_type in ("Add", "Sub", "Mul", "Concat"):
-            self._operands[written] = held.as_operand(where)
+            self._operands[written] = held.as_operand()
 
     # What handlers are made of.
 

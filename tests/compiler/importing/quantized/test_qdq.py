@@ -251,6 +251,42 @@ def test_inputs_and_outputs_in_integers() -> None:
     assert found.outputs["y"].elements == 80
 
 
+def test_an_input_in_integers_that_is_moved_before_it_is_read() -> None:
+    """As tf2onnx writes a TFLite file with an input in int8, whose channels come last."""
+    sketch = QuantizedSketch(x=("N", 4, 2))
+    sketch.inputs["x"] = helper.make_tensor_value_info("x", TensorProto.INT8, ("N", 4, 2))
+    moved = sketch.add("Transpose", "x", perm=[0, 2, 1])
+    flat = sketch.add("Reshape", moved, sketch.hold(np.array([-1, 8])))
+    read = sketch.add("DequantizeLinear", flat, sketch.hold(np.float32(0.02)), sketch.hold(np.int8(5)))
+    made = sketch.add("MatMul", read, sketch.weight(integers(8, 5), 0.01, axis=1))
+    graph, module, quantized = adopted(sketch.quantized(sketch.rounded(made, 0.1, output="y")))
+    assert (graph.values["x"].format.scale, graph.values["x"].format.zero_point) == ((np.float32(0.02),), 5)
+    assert module.adopted is not None
+    found = compare(quantized.original, quantized.quantizers, module.adopted, graph, {"x": normal(16, 4, 2)})
+    found.require()
+    assert found.outputs["y"].elements == 80
+
+
+def test_a_bias_of_its_own_node_has_a_scale_per_channel() -> None:
+    """As tf2onnx writes a dense layer whose weights have a scale per output."""
+    sketch = QuantizedSketch(x=("N", 8))
+    scales = np.array([0.01, 0.02, 0.005, 0.01, 0.03], np.float32)
+    made = sketch.add("MatMul", sketch.rounded("x", 0.02), sketch.weight(integers(8, 5), scales, axis=1))
+    bias = sketch.weight(integers(5, kind=np.int32, seed=4), scales * np.float32(0.02))
+    graph, _ = held_to_the_file(sketch.quantized(sketch.rounded(sketch.add("Add", made, bias), 0.1, output="y")))
+    (linear,) = graph
+    assert isinstance(linear, Linear)
+    np.testing.assert_array_equal(linear.bias, integers(5, kind=np.int32, seed=4))
+
+
+def test_a_scale_per_channel_of_another_operand_is_refused_by_name() -> None:
+    sketch = QuantizedSketch(x=("N", 5))
+    weight = sketch.weight(integers(5), np.array([0.01, 0.02, 0.005, 0.01, 0.03], np.float32), axis=0)
+    made = sketch.rounded(sketch.add("Add", sketch.rounded("x", 0.02), weight), 0.1, output="y")
+    with pytest.raises(UnsupportedError, match=r"constant operand .* has a scale per channel"):
+        adopted(sketch.quantized(made))
+
+
 def test_an_operation_that_does_something_else_is_found() -> None:
     sketch = QuantizedSketch(x=("N", 3, 6, 6))
     made = convolution(sketch, sketch.rounded("x", 0.02))
