@@ -14,7 +14,7 @@ Reals = npt.NDArray[np.float64]
 RECIPROCAL_ROOT_ERROR = 2
 """By how much `reciprocal_root` may be off 2^45 / sqrt(T), either way."""
 
-LEAST, STEPS = 1 << 29, 4
+STEPS = 4
 INTERCEPT, SLOPE = 1_619_600_000, 925_500_000
 
 MOST_FRACTION = 30

@@ -24,7 +24,7 @@ MOST_LEVEL_BITS = 15
 RECIPROCAL_ERROR = 2
 """By how much `reciprocal` may fall short of 2^60 / T."""
 
-LEAST, STEPS = 1 << 30, 3
+STEPS = 3
 INTERCEPT = (48 << 29) // 17
 SLOPE = -(-(32 << 29) // 17)
 

@@ -6,11 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bitsmith.figures import macs
 from bitsmith.ir.bounds import bounds
-from bitsmith.ir.integer import IntegerGraph
 from bitsmith.ir.validate import validate
 from bitsmith.manager import Changes, Pass
+from bitsmith.measure import macs_in_all
 from bitsmith.module import Module
 from bitsmith.passes.drop_constant_channels.choice import dropped_channels
 from bitsmith.passes.drop_constant_channels.ranges import channel_ranges
@@ -53,12 +52,8 @@ class DropConstantChannels(Pass):
             module.integer = graph
             for name in gone:
                 changes.change(name)
-            saved = _macs(before) - _macs(graph)
+            saved = macs_in_all(before) - macs_in_all(graph)
             changes.note(
                 f"{sum(gone.values()):,} channels that no input changes, and {saved:,} multiply-accumulates with them"
             )
         return changes
-
-
-def _macs(graph: IntegerGraph) -> int:
-    return sum(macs(graph, operation) for operation in graph)
