@@ -30,6 +30,7 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _choices(manifest)
     yield from _budgets(manifest)
     yield from _bits(manifest)
+    yield from _calibration(manifest)
     distance = manifest["distance"]
     if distance is not None:
         for output, value in distance["sqnr_db"].items():
@@ -81,6 +82,26 @@ def _adopted(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         levels = 1 << manifest["values"][output]["format"]["bits"]
         by = f", by at most {thousands(one['largest'])} of {thousands(levels)} steps" if one["differing"] else ""
         yield "all together", text + by
+
+
+INPUTS = 4
+"""Inputs of the model whose ranges are listed."""
+
+
+def _calibration(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the samples made of the inputs: only here is it seen that they should have been divided by 255."""
+    data = manifest["calibration"]
+    if data is None or data["file"] is None:
+        return
+    ranges = []
+    for name in manifest["inputs"][:INPUTS]:
+        chosen = manifest["values"][name]["format"]
+        lowest = -(1 << (chosen["bits"] - 1)) if chosen["signed"] else 0
+        ends = (lowest - chosen["zero_point"], lowest + (1 << chosen["bits"]) - 1 - chosen["zero_point"])
+        low, high = (f"{chosen['scale'][0] * end:.4g}" for end in ends)
+        ranges.append(f"{name} is held from {low} to {high}")
+    count = f"{thousands(data['samples'])} sample{'s' * (data['samples'] != 1)} of {data['file']}"
+    yield "calibration", "; ".join([count, *ranges])
 
 
 RUNS = 12

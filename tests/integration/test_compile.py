@@ -14,6 +14,7 @@ import pytest
 import bitsmith as api
 from bitsmith.manifest import file_hashes
 from tests.integration.conftest import Run
+from tests.sketch import Sketch
 
 FILES = ["integer.onnx", "manifest.json", "model.qdq.onnx", "report.html", "vectors.npz"]
 
@@ -186,3 +187,16 @@ def test_the_python_api_does_the_same(digits: Path, compiled: Path, tmp_path: Pa
     assert api.verify(out).passed
     scores = api.evaluate(out, digits / "evaluation.npz")
     assert [score.model for score in scores] == ["integer.onnx", "model.qdq.onnx"]
+
+
+def test_the_summary_tells_what_the_samples_made_of_the_inputs(bitsmith: Run, tmp_path: Path) -> None:
+    """Bytes where the model was trained on their quotients by 255 are legal: the range is all that gives them away."""
+    sketch = Sketch(pixels=("N", 8), other=("N", 8))
+    onnx.save(sketch.model(sketch.add("Add", "pixels", "other")), tmp_path / "two.onnx")
+    recorded = np.arange(256, dtype=np.uint8).reshape(32, 8)
+    np.savez(tmp_path / "data.npz", pixels=recorded, other=recorded / 127.5 - 1)
+    usual = ["--target", "onnxruntime", "--calibration", tmp_path / "data.npz", "--observer", "min-max", "--no-explain"]
+    said = bitsmith("compile", tmp_path / "two.onnx", *usual, "-o", tmp_path / "out")
+    assert said.code == 0, said.err
+    (line,) = [line.split(maxsplit=1)[1] for line in said.out.splitlines() if line.startswith("  calibration ")]
+    assert line == "32 samples of data.npz; pixels is held from 0 to 255; other is held from -1.004 to 0.9961"
