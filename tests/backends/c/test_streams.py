@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
@@ -22,7 +21,7 @@ from bitsmith.ir.integer import IntegerGraph, Operation, Value
 from bitsmith.ir.validate import validate
 from bitsmith.target import load_target
 from tests.backends.c.agreement import HOST, assert_equal
-from tests.backends.c.needs import machine_of
+from tests.backends.c.needs import command, machine_of
 from tests.backends.onnxruntime.graphs import X, conv
 from tests.strategies import integer_graphs
 
@@ -171,11 +170,10 @@ def test_an_input_that_does_not_fit_is_asked_for_row_by_row(tmp_path: Path) -> N
         built = [*compiler, *defines, unit, "model.c", "-o", "try"]
         subprocess.run(built, cwd=folder, check=True)
         subprocess.run(["./try"], cwd=folder, check=True)
-    size = shutil.which("size")
-    if size is not None:
-        subprocess.run([*compiler, "-c", "model.c"], cwd=folder, check=True)
-        told = subprocess.run([size, "-A", "model.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
-        assert int(told.split(".bss")[1].split()[0]) == -(-program.memory.total // 4) * 4
+    subprocess.run([*compiler, "-c", "model.c"], cwd=folder, check=True)
+    size = [command("size", "binutils"), "-A", "model.o"]
+    told = subprocess.run(size, cwd=folder, check=True, capture_output=True, text=True).stdout
+    assert int(told.split(".bss")[1].split()[0]) == -(-program.memory.total // 4) * 4
 
 
 def test_a_core_runs_it_too() -> None:
