@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 
 from bitsmith import registry
 from bitsmith.errors import InternalError, PipelineError
+from bitsmith.execution.heap import trim_heap
 from bitsmith.ir.graph import Node
 from bitsmith.module import Module
 
@@ -139,6 +140,7 @@ class Pipeline:
             module.ahead = self.passes[index:]
             changes = one.run(module)
             _tell(callbacks, Step(module, index, total, one, changes, time.perf_counter() - start))
+            trim_heap()
 
 
 def _tell(callbacks: Iterable[Callback], step: Step) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.execution.batches import batch_size, in_batches
 from bitsmith.execution.reals import dequantize_outputs
 from bitsmith.execution.runtime import Session
 from bitsmith.figures import layers, macs
@@ -40,10 +41,11 @@ def sqnr(
 
     real: the samples, by input, as the float model takes them. outputs: what the integer graph makes of them.
     """
-    wanted = Session(original).run(real).values()
+    session = Session(original)
+    runs = [session.run(batch) for batch in in_batches(real, batch_size(graph))]
     found = {}
-    for (name, got), exact in zip(dequantize_outputs(graph, outputs).items(), wanted, strict=True):
-        reference = exact.astype(np.float64)
+    for (name, got), exact in zip(dequantize_outputs(graph, outputs).items(), session.outputs, strict=True):
+        reference = np.concatenate([made[exact] for made in runs]).astype(np.float64)
         value = decibels(float(np.square(reference).sum()), float(np.square(reference - got).sum()))
         # Rounded, since ONNX Runtime may add floats in another order on another processor.
         found[name] = round(value, 2) if np.isfinite(value) else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bitsmith.errors import DataError
 from bitsmith.ir.formats import IntegerArray
@@ -24,7 +26,7 @@ def batch_size(graph: IntegerGraph) -> int:
     return max(1, min(LARGEST_BATCH, BATCH_ELEMENTS // largest))
 
 
-def in_batches(inputs: Mapping[str, IntegerArray], batch: int) -> Iterator[Batch]:
+def in_batches(inputs: Mapping[str, npt.NDArray[Any]], batch: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """The inputs in consecutive parts of at most `batch` samples: one part, if an empty one, at the least."""
     samples = max((len(array) for array in inputs.values()), default=0)
     for start in range(0, max(samples, 1), batch):
