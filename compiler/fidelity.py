@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -123,8 +123,9 @@ def compare(
     """Run both on the same samples, and each operation on the integers that the file has in its place.
 
     An operation may differ by one step where its exact result is nearly half-way between two integers (see NEAR; where
-    a bias had to be rounded to whole steps of its accumulator, half such a step is added), and where it is a table or
-    a softmax or a layer normalisation by one step anywhere. Whatever only moves elements may not differ at all.
+    a bias had to be rounded to whole steps of its accumulator, half such a step is added, and where an operand of a sum
+    is in float in the file, half a step of the 16 bits that it has here), and where it is a table or a softmax or a
+    layer normalisation by one step anywhere. Whatever only moves elements may not differ at all.
     reals: by input, (samples, ...) float32, as the float model takes them.
     """
     operations: dict[str, Tally] = {}
@@ -145,7 +146,8 @@ def compare(
             operands = [known[name] for name in operation.inputs]
             made = _alone(operation, operands, graph, accumulators.get(operation.name), adopted)
             wanted = held.get(operation.output)
-            known[operation.output] = made if wanted is None else _certain(wanted)
+            off = made.off if operation.output in adopted.derived else 0.0
+            known[operation.output] = replace(made if wanted is None else _certain(wanted), off=off)
             if wanted is not None:
                 explained = (made.lowest <= wanted) & (wanted <= made.highest)
                 operations.setdefault(operation.output, Tally()).add(_steps(made.integers, wanted), explained)
@@ -223,11 +225,15 @@ def _on_grid(reals: Array, format: Format) -> IntegerArray:
 
 @dataclass(frozen=True)
 class _Made:
-    """What an operation makes, and the integers that lie between it and what else rounding may make of the same."""
+    """What an operation makes, and the integers that lie between it and what else rounding may make of the same.
+
+    off: how many steps the file's own value may be off, if it is not rounded there.
+    """
 
     integers: IntegerArray
     lowest: Array
     highest: Array
+    off: float = 0.0
 
 
 def _alone(
@@ -245,7 +251,8 @@ def _alone(
             return _within_steps(2, made, kind)
         # Moves are monotone: they take the ends of what is possible to the ends of what becomes of it.
         ends = [[getattr(one, end).astype(one.integers.dtype) for one in operands] for end in ("lowest", "highest")]
-        return _Made(made, *(move(operation, end, graph) for end in ends))
+        lowest, highest = (move(operation, end, graph) for end in ends)
+        return _Made(made, lowest, highest)
     with one_blas_thread():
         accumulator = accumulate(operation, centred(operation, arrays, graph, bound))
     made = requantize(accumulator, operation, graph)
@@ -259,6 +266,9 @@ def _alone(
     if operation.name in adopted.rounded:
         along = [1] * (made.ndim - 2) if isinstance(operation, Conv) else []
         near = near + ratio * adopted.rounded[operation.name].reshape(-1, *along)
+    if isinstance(operation, Add):
+        factors = zip(operation.multipliers, operands, strict=True)
+        near = near + ratio * sum(abs(factor) * operand.off for factor, operand in factors)
     below = np.floor(exact)
     is_near = np.abs(exact - below - 0.5) <= near
     ends = [np.clip(below + offset + rule.zero_point, rule.lowest, rule.highest) for offset in (0, 1)]
@@ -266,7 +276,8 @@ def _alone(
     is_end = ((wide == rule.lowest) | (wide == rule.highest)).astype(np.int64)
     lowest, highest = (np.where(is_near, end, wide).astype(np.int64) for end in ends)
     lowest, highest = np.minimum(lowest, wide - is_end), np.maximum(highest, wide + is_end)
-    return _Made(made, np.maximum(lowest, kind.lowest), np.minimum(highest, kind.highest))
+    lowest, highest = np.maximum(lowest, kind.lowest), np.minimum(highest, kind.highest)
+    return _Made(made, lowest, highest, off=0.5 + float(near.max()))
 
 
 def _within_a_step(array: IntegerArray, kind: IntegerType) -> _Made:

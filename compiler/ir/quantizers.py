@@ -61,9 +61,9 @@ class Quantizers:
 class Adopted:
     """What became of them.
 
-    quantizers: by integer value, what says its integers in the file. derived: outputs that the file leaves in float,
-    and that were given formats. rounded: by node whose bias is no whole number of the steps of its accumulator, or
-    beyond what that can hold: per output, how many steps rounding them may move it.
+    quantizers: by integer value, what says its integers in the file. derived: what the file leaves in float, outputs
+    and operands of sums, and that was given formats. rounded: by node whose bias is no whole number of the steps of its
+    accumulator, or beyond what that can hold: per output, how many steps rounding them may move it.
     """
 
     quantizers: Mapping[str, Quantizer]

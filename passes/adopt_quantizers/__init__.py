@@ -9,7 +9,6 @@ from bitsmith.ir.formats import Plan
 from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.quantizers import Adopted, Quantizer
-from bitsmith.ir.sharing import is_edge
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.adopt_quantizers.constants import operand_formats, parameter_formats
@@ -29,8 +28,9 @@ class AdoptQuantizers(Pass):
         Q2(Q1(x)) with two grids is a table from one to the other
 
     A value that would vanish into the op behind it, and so be rounded once less than in the file, is kept apart by a
-    Reshape to its own shape. Outputs in float get 16 bits over the static bound of what makes them. All other values,
-    weights and constant operands must have quantizers: UnsupportedError names the first that has none.
+    Reshape to its own shape. Outputs and operands of sums in float get 16 bits over the static bound of what makes
+    them. All other values, weights and constant operands must have quantizers: UnsupportedError names the first that
+    has none.
     """
 
     name: ClassVar[str] = "adopt-quantizers"
@@ -46,13 +46,12 @@ class AdoptQuantizers(Pass):
         parameters, rounded = parameter_formats(graph, quantizers, formats, module.target)
         derived = derive(graph, settled, formats, parameters, module.target)
         formats |= derived
-        outputs = [value for value in derived if is_edge(value)]
-        for value in outputs:
+        for value in derived:
             changes.note(f"{value.name} is in float in the file: {formats[value].bits} bits over what it can reach")
         module.plan = Plan({value.name: one for value, one in formats.items()} | parameters)
         kept = set(materialised(graph))
         taps = {value.name: one for value, one in settled.taps.items() if value in kept and one.tensor}
-        module.adopted = Adopted(taps | _on_host(graph, taps), tuple(one.name for one in outputs), rounded)
+        module.adopted = Adopted(taps | _on_host(graph, taps), tuple(one.name for one in derived), rounded)
         return changes
 
 

@@ -1,4 +1,4 @@
-"""Formats for outputs that a file leaves in float: 16 bits over the static bound of what makes them."""
+"""Formats for what a file leaves in float, outputs and operands of sums: 16 bits over the bound of what makes them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ def derive(
     parameters: Mapping[str, Format],
     target: Target,
 ) -> dict[Value, Format]:
-    """A format for each output without one; UnsupportedError for any other value without one."""
+    """A format for each output without one, and for what only sums read; UnsupportedError for any other value.
+
+    ModelOpt leaves one operand of a residual's sum in float, so that TensorRT adds to the accumulator itself.
+    """
     riding = riders(graph)
     makers = {group_output(node): node for node in graph.nodes() if node not in riding and node.op != "Softmax"}
     found: dict[Value, Format] = {}
     for group in format_groups(graph, [value for value in materialised(graph) if value not in formats]):
         made = [makers[value] for value in group if value in makers and makers[value].op not in MOVES]
         reaches = [_reach(maker, formats) for maker in made]
-        if not made or None in reaches or not any(is_edge(value) for value in group):
+        if not made or None in reaches or not (any(is_edge(value) for value in group) or _is_summed(group)):
             where = f"input {group[0].name}" if group[0] not in makers else makers[group[0]].where
             raise UnsupportedError(f"{group[0].name} is left in float", where=where, fix=QUANTIZE_BOTH)
         if BITS not in target.activation_bits:
@@ -44,6 +47,12 @@ def derive(
         format = symmetric(max(reach for reach in reaches if reach is not None), IntegerType(BITS))
         found |= dict.fromkeys(group, format if target.scales == "free" else to_power_of_two(format))
     return found
+
+
+def _is_summed(group: list[Value]) -> bool:
+    """Whether it is one value, which nothing but sums reads."""
+    readers = group[0].consumers
+    return len(group) == 1 and bool(readers) and all(reader.op in ("Add", "Sub") for reader in readers)
 
 
 def _reach(node: Node, formats: Mapping[Value, Format]) -> float | None:

@@ -24,6 +24,7 @@ FILES = {
     "aimet": ("QDQ", 20.0),
     "brevitas_qcdq": ("QDQ", 45.0),
     "brevitas_qonnx": ("QONNX", 45.0),
+    "modelopt": ("QDQ", 20.0),
     "quark": ("QDQ", 45.0),
     "quark_xint8": ("QDQ", 15.0),
     "tf2onnx": ("QDQ", 20.0),
@@ -85,7 +86,7 @@ def test_it_computes_what_the_file_does(name: str, target: str, digits: Path, tm
     found = json.loads(said.out)["quantized_by_others"]
     dialect, least = FILES[name]
     assert found["dialect"] == dialect
-    assert found["operations_compared"] >= 7
+    assert found["operations_compared"] >= 6
     assert found["largest"] <= 1
     assert found["differing"] <= found["elements"] // 200
     x = samples(name, digits)
@@ -96,11 +97,3 @@ def test_it_computes_what_the_file_does(name: str, target: str, digits: Path, tm
         assert np.count_nonzero(made.argmax(axis=1) != wanted.argmax(axis=1)) <= 1
     if target == "host":
         np.testing.assert_array_equal(artifact, exact)
-
-
-def test_a_sum_that_is_read_in_float_is_refused_by_name(tmp_path: Path, bitsmith: Run) -> None:
-    """ModelOpt leaves one operand of a residual's Add in float, for TensorRT to add before it rounds."""
-    said = bitsmith("compile", EXPORTS / "modelopt.onnx", "--target", "host", "-o", tmp_path / "out")
-    assert said.code == 2
-    assert "residual is left in float" in said.err
-    assert said.err.strip().count("\n") == 0

@@ -279,6 +279,20 @@ def test_a_bias_of_its_own_node_has_a_scale_per_channel() -> None:
     np.testing.assert_array_equal(linear.bias, integers(5, kind=np.int32, seed=4))
 
 
+def test_an_operand_of_a_sum_in_float() -> None:
+    """As ModelOpt leaves a residual, whose sum TensorRT adds to the accumulator itself."""
+    sketch = QuantizedSketch(x=("N", 5, 6, 6))
+    x = sketch.rounded("x", 0.02)
+    inner = convolution(sketch, x, 5)
+    made = sketch.rounded(sketch.add("Relu", sketch.add("Add", x, inner)), 0.02, output="y")
+    graph, module, quantized = adopted(sketch.quantized(made))
+    assert kinds(graph) == ["Conv", "Add"]
+    assert module.adopted is not None
+    assert module.adopted.derived == (inner,)
+    assert graph.values[inner].format.bits == 16
+    held_to_the_file(quantized.original)
+
+
 def test_a_scale_per_channel_of_another_operand_is_refused_by_name() -> None:
     sketch = QuantizedSketch(x=("N", 5))
     weight = sketch.weight(integers(5), np.array([0.01, 0.02, 0.005, 0.01, 0.03], np.float32), axis=0)
