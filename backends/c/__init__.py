@@ -45,8 +45,9 @@ class CBackend(Backend):
     options: ClassVar[frozenset[str]] = frozenset((OPTION,))
 
     def refusals(self, graph: Graph, target: Target) -> list[Refusal]:
-        """What in the target no kernel knows."""
-        return refusals(target)
+        """What in the target no kernel knows; and a machine without a compiler, on which nothing could be checked."""
+        missing = host.host_compiler() is None
+        return [*refusals(target), *([Refusal(f"target {target.name}", *host.NO_COMPILER)] if missing else [])]
 
     def footprint(self, graph: IntegerGraph, target: Target) -> Footprint:
         """The constants that kernels read, and the arena."""

@@ -15,6 +15,7 @@ from bitsmith.errors import ArtifactError, VerificationError
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 OPTIMIZED = ("-O2", "-g0")
+NO_COMPILER = ("there is no C compiler on this machine to run it with", "Install gcc, or set CC to your compiler.")
 
 
 def host_compiler() -> str | None:
@@ -27,9 +28,8 @@ def require_compiler() -> str:
     """As `host_compiler`, or an error that says what is missing."""
     found = host_compiler()
     if found is None:
-        raise ArtifactError(
-            "there is no C compiler on this machine to run it with", fix="Install gcc, or set CC to your compiler."
-        )
+        what, fix = NO_COMPILER
+        raise ArtifactError(what, fix=fix)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,12 @@ from bitsmith.backends.c import CBackend, build
 from bitsmith.backends.c.capabilities import refusals
 from bitsmith.backends.c.kernels import FAMILIES
 from bitsmith.errors import PipelineError, UnsupportedError
+from bitsmith.importing.load import load_graph
 from bitsmith.recipe import Recipe
 from bitsmith.target import Target, load_target
 from tests.backends.c.agreement import HOST, assert_equal
 from tests.backends.onnxruntime.graphs import conv
+from tests.sketch import Sketch
 
 GRAPH = conv((5, 4), channels=8)
 WITHOUT = replace(HOST, features=("no-multiply",))
@@ -61,6 +64,17 @@ def test_what_no_kernel_knows_is_refused(changes: dict[str, object], reason: str
 @pytest.mark.parametrize("name", ["host", "cortex-m0", "cortex-m4", "cortex-m55", "rv32imac", "rv32e"])
 def test_our_own_targets_are_fine(name: str) -> None:
     assert refusals(load_target(name)) == []
+
+
+def test_a_machine_without_a_compiler_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sketch = Sketch(x=("N", 4))
+    graph = load_graph(sketch.model(sketch.add("Relu", "x")))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (found,) = CBackend().refusals(graph, HOST)
+    assert found.reason.startswith("there is no C compiler on this machine")
+    (tmp_path / "gcc").touch(0o755)
+    assert CBackend().refusals(graph, HOST) == []
 
 
 def test_families_have_names_of_their_own() -> None:
