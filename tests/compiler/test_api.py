@@ -43,6 +43,10 @@ def test_defining_a_pass_needs_no_runtime() -> None:
     assert "onnxruntime" not in imported_by("from bitsmith import Changes, Module, Pass")
 
 
+def test_a_compile_starts_without_scipy() -> None:
+    assert "scipy" not in imported_by("import bitsmith.driver")
+
+
 def test_names_stay_what_they_are_when_their_homes_are_imported() -> None:
     """A module called like a name of the package would take its place."""
     script = """
