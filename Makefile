@@ -101,6 +101,7 @@ bench: $(VENV)/.installed-bench ## Run all benchmarks, and write their pages: ho
 	$(BENCH).memory --write build/memory.md && $(BENCH).results tests/benchmarks/memory.md < build/memory.md
 	$(call REPLACE,equality)
 	$(call REPLACE,interchange)
+	$(call REPLACE,exports)
 	$(call REPLACE,search)
 	$(call REPLACE,softmax)
 	$(call REPLACE,tables)
