@@ -40,9 +40,9 @@ def derive(
             raise UnsupportedError(f"{group[0].name} is left in float", where=where, fix=QUANTIZE_BOTH)
         if BITS not in target.activation_bits:
             raise UnsupportedError(
-                f"{group[-1].name} is left in float, and {target.name} runs no outputs of {BITS} bits to hold it",
+                f"{group[-1].name} is left in float, and {target.name} runs nothing of {BITS} bits to hold it",
                 where=made[0].where,
-                fix="Quantize the output too.",
+                fix="Quantize it too.",
             )
         format = symmetric(max(reach for reach in reaches if reach is not None), IntegerType(BITS))
         found |= dict.fromkeys(group, format if target.scales == "free" else to_power_of_two(format))
