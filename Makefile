@@ -109,6 +109,7 @@ bench: $(VENV)/.installed-bench ## Run all benchmarks, and write their pages: ho
 	$(call REPLACE,against_onnxruntime)
 	$(call REPLACE,calibration_memory)
 	$(call REPLACE,calibration_speed)
+	$(call REPLACE,scale)
 	$(BENCH).search --workers dscnn_kws
 	$(BIN)/python -m docs.generate.picture
 

@@ -1,7 +1,6 @@
 """What a compile takes as models grow: in layers, and in bytes.
 
 usage: python -m tests.benchmarks.scale [--deep LAYERS ...] [--wide MEGABYTES ...] [--weights BITS] [--target NAME]
-                                        [--write FILE]
 
 Both kinds of model are made here, of noise: residual blocks of 3x3 convolutions, batch normalisations and Relus on
 8x8 images of 16 channels, and fully connected layers of equal width with their weights beside the model. Each compile
@@ -16,7 +15,6 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tests.benchmarks.common import Run, compile_command, markdown, measured, working_folder
 
@@ -88,7 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--wide", type=int, nargs="*", default=list(WIDE), metavar="MEGABYTES")
     parser.add_argument("--weights", default="8", metavar="BITS")
     parser.add_argument("--target", default="onnxruntime")
-    parser.add_argument("--write", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
     options = ("--weights", given.weights)
     tables = [
@@ -96,10 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for kind, unit, sizes in (("deep", "layers", given.deep), ("wide", "MB of weights", given.wide))
         if sizes
     ]
-    text = f"For `{given.target}`, weights of {given.weights} bits.\n\n" + "\n\n".join(tables)
-    print(text)
-    if given.write is not None:
-        given.write.write_text(f"# What a compile takes as models grow\n\n{text}\n", encoding="utf-8")
+    print(f"For `{given.target}`, weights of {given.weights} bits.\n\n" + "\n\n".join(tables))
 
 
 def _table(kind: str, unit: str, sizes: Sequence[int], target: str, options: Sequence[str]) -> str:
