@@ -181,9 +181,9 @@ def _summary(cells: dict[str, dict[str, float]], jobs: list[tuple[str, str, str,
         line = [f"{model}, {effort}" if effort != "default" else model, f"{cells[model]['float']:.4f}"]
         for setting in settings:
             runs = [job for job in jobs if job[:3] == (model, setting, effort)]
-            mean = statistics.mean(cells[" ".join(map(str, job))]["integer"] for job in runs)
-            peer = peers.get(setting)
-            line.append(f"{mean:.4f}" + ("" if peer is None else f" ({peer:.4f})"))
+            scores = [cells[" ".join(map(str, job))]["integer"] for job in runs]
+            mean, peer = f"{statistics.mean(scores):.4f}" if scores else "", peers.get(setting)
+            line.append(mean if peer is None else f"{mean} ({peer:.4f})")
         lines.append(line)
     return markdown(["model", "float", *settings], lines)
 
