@@ -1,6 +1,7 @@
 """What every test can ask for: the models, the repository, and one setting of hypothesis."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +15,10 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 # Deadlines measure the machine, not the code. In CI the same examples are tried every time.
 settings.register_profile("bitsmith", deadline=None, derandomize=IN_CI, print_blob=True)
 settings.load_profile("bitsmith")
+
+# A shell that starts tests in the background lets them ignore interrupts, and whatever they start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def absent(path: Path) -> NoReturn:

@@ -211,8 +211,9 @@ def test_refused_where_the_variance_is_not_positive() -> None:
 
 def test_refused_where_float32_would_overflow() -> None:
     sketch = Sketch(x=("N", 4))
-    huge, ones, zeros = np.full(4, 1e30, np.float32), np.ones(4, np.float32), np.zeros(4, np.float32)
-    y = sketch.add("BatchNormalization", sketch.add("MatMul", "x", 1e10 * normal(4, 4)), huge, zeros, zeros, ones)
+    large, tiny, zeros = np.full(4, 1e17, np.float32), np.full(4, 1e-12, np.float32), np.zeros(4, np.float32)
+    weights = 1e17 * normal(4, 4)
+    y = sketch.add("BatchNormalization", sketch.add("MatMul", "x", weights), large, zeros, zeros, tiny, epsilon=1e-12)
     graph, changes = apply("fold-batch-norm", sketch.model(y))
     assert "would not be finite in float32" in reason(changes)
     assert all(np.isfinite(v.constant).all() for v in graph.values() if v.constant is not None)
