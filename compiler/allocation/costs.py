@@ -22,8 +22,8 @@ from bitsmith.allocation.problem import Cost, Group, Row
 from bitsmith.figures import grid_bytes
 from bitsmith.ir.elementwise import TABULATED
 from bitsmith.ir.formats import Plan
-from bitsmith.ir.fusion import caps_of, channel_caps, materialised
-from bitsmith.ir.graph import Graph, Node, Value
+from bitsmith.ir.fusion import before_host, caps_of, channel_caps, materialised
+from bitsmith.ir.graph import Graph, Node
 from bitsmith.ir.linear import linear_nodes, output_axis, weight_value
 from bitsmith.ir.pooling import window_of
 from bitsmith.ir.sharing import constant_operands
@@ -132,7 +132,7 @@ class _Costs:
             for step in self._steps
         ]
         elements = {value.name: math.prod(value.sample_shape) for value in self._activations}
-        outputs = [_before_host(value).name for value in self._outputs]
+        outputs = [before_host(value).name for value in self._outputs]
         for where, names in alive([value.name for value in self._inputs], schedule, outputs).items():
             sums = _Sums()
             for name in names:
@@ -261,9 +261,3 @@ def _table_rows(node: Node) -> int:
         caps = channel_caps(node)
         return 1 if caps is None else caps.size
     return 1
-
-
-def _before_host(value: Value) -> Value:
-    """What stands for an output in integers: the input of a Softmax that is left to the host."""
-    maker = value.producer
-    return maker.operand(0) if maker is not None and maker.op == "Softmax" else value

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bitsmith.errors import InternalError
 from bitsmith.execution.fragment import fragment
 from bitsmith.execution.runtime import Session
-from bitsmith.ir.fusion import group_output, is_left_to_host, riders
+from bitsmith.ir.fusion import before_host, group_output, is_left_to_host, riders
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.linear import LINEAR, bias_value, output_axis, weight_value
 from bitsmith.metrics import decibels
@@ -75,11 +75,8 @@ def layers_of(graph: Graph) -> list[Layer]:
 
 
 def logits(graph: Graph) -> list[str]:
-    """The outputs by name, in order; what a Softmax makes an output of stands for it."""
-    makers = [(value, value.producer) for value in graph.outputs]
-    return [
-        maker.operand(0).name if maker is not None and maker.op == "Softmax" else value.name for value, maker in makers
-    ]
+    """The outputs by name, in order; what a Softmax that is left to the host reads stands for what it makes."""
+    return [before_host(value).name for value in graph.outputs]
 
 
 def macs_of(layers: list[Layer]) -> int:

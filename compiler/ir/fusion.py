@@ -151,6 +151,12 @@ def is_left_to_host(node: Node) -> bool:
     return node.op == "Softmax" and node.output.is_output and not node.output.consumers
 
 
+def before_host(output: Value) -> Value:
+    """What stands for a graph output in integers: the input of a Softmax that is left to the host, or itself."""
+    maker = output.producer
+    return maker.operand(0) if maker is not None and is_left_to_host(maker) else output
+
+
 def is_attention(node: Node) -> bool:
     """Whether a node is of what attention is made of: a product of two values, a softmax inside the model, a norm."""
     return is_product(node) or node.op == "LayerNormalization" or (node.op == "Softmax" and not is_left_to_host(node))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bitsmith.ir.formats import Plan
-from bitsmith.ir.fusion import materialised
+from bitsmith.ir.fusion import is_left_to_host, materialised
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.quantizers import Adopted, Quantizer
 from bitsmith.manager import Changes, Pass
@@ -57,5 +57,5 @@ class AdoptQuantizers(Pass):
 
 def _on_host(graph: Graph, taps: dict[str, Quantizer]) -> dict[str, Quantizer]:
     """What a Softmax on the host reads, under the name of what it makes, as the integer graph has it."""
-    softmaxes = [node for node in graph.nodes("Softmax") if node.output.is_output]
+    softmaxes = filter(is_left_to_host, graph.nodes("Softmax"))
     return {node.output.name: taps[node.operand(0).name] for node in softmaxes if node.operand(0).name in taps}

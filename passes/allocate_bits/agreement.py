@@ -21,8 +21,8 @@ from bitsmith.execution.observe import fitting_batch
 from bitsmith.execution.runtime import Session
 from bitsmith.execution.simulate import simulated
 from bitsmith.ir.formats import Format
-from bitsmith.ir.fusion import materialised
-from bitsmith.ir.graph import Graph, Value
+from bitsmith.ir.fusion import before_host, materialised
+from bitsmith.ir.graph import Graph
 from bitsmith.manager import Pass
 from bitsmith.module import Module
 from bitsmith.passes.quantize_activations import QuantizeActivations
@@ -151,9 +151,4 @@ def _scores(graph: Graph) -> str:
             "a largest loss in points, for a model whose output is not one score per class",
             fix="Give budgets instead: --budget flash=64KiB.",
         )
-    return _before_softmax(first).name
-
-
-def _before_softmax(value: Value) -> Value:
-    maker = value.producer
-    return maker.operand(0) if maker is not None and maker.op == "Softmax" else value
+    return before_host(first).name

@@ -9,6 +9,7 @@ import pytest
 
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.fusion import (
+    before_host,
     bias_of,
     caps_of,
     clamp_of,
@@ -31,6 +32,16 @@ def node(graph: Graph, op: str) -> Node:
 
 def names(graph: Graph) -> list[str]:
     return [value.name for value in materialised(graph)]
+
+
+def test_a_softmax_that_is_read_inside_as_well_stands_for_itself() -> None:
+    sketch = Sketch(x=("N", 4))
+    alone = sketch.add("Softmax", sketch.add("Relu", "x"), axis=-1)
+    read = sketch.add("Softmax", "x", axis=-1)
+    graph = load_graph(sketch.model(alone, read, sketch.add("Relu", read)))
+    made = [value.producer for value in graph.outputs]
+    relu, inside, last = (before_host(value).producer for value in graph.outputs)
+    assert (relu is not None and relu.op, inside, last) == ("Relu", made[1], made[2])
 
 
 def test_a_relu_rides_in_the_convolution_that_feeds_it() -> None:
