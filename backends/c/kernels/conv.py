@@ -10,6 +10,7 @@ import numpy as np
 from bitsmith.backends.c.kernels.accumulate import bias
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.requantize import requantize_step
+from bitsmith.backends.c.kernels.served import whole_conv
 from bitsmith.backends.c.kernels.weights import weights
 from bitsmith.backends.c.kernels.window import Window, gap, window
 from bitsmith.ir.formats import IntegerArray
@@ -72,10 +73,8 @@ class PortableConv(KernelFamily):
     name: ClassVar[str] = "conv"
 
     def refusal(self, site: Site) -> str | None:
-        operation = site.operation
-        if not isinstance(operation, Conv):
-            return "it is no convolution"
-        return None if operation.groups == 1 else "it has groups"
+        operation = whole_conv(site)
+        return operation if isinstance(operation, str) else None
 
     def kernel(self, site: Site) -> Kernel:
         operation = site.operation

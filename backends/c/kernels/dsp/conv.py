@@ -8,6 +8,7 @@ from typing import ClassVar
 from bitsmith.backends.c.kernels.conv import window_of
 from bitsmith.backends.c.kernels.dsp.packed import FEW, GROUP, Sums, stream, sums_of_bytes
 from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
+from bitsmith.backends.c.kernels.served import whole_conv
 from bitsmith.backends.c.kernels.window import Window, gap
 from bitsmith.ir.integer import Conv
 
@@ -51,10 +52,8 @@ class DspConv(FittingFamily[Sums]):
     name: ClassVar[str] = "dsp conv"
 
     def fit(self, site: Site) -> Sums | str:
-        operation = site.operation
-        if not isinstance(operation, Conv):
-            return "it is no convolution"
-        return sums_of_bytes(site, operation) if operation.groups == 1 else "it has groups"
+        operation = whole_conv(site)
+        return operation if isinstance(operation, str) else sums_of_bytes(site, operation)
 
     def made(self, site: Site, fit: Sums) -> Kernel:
         operation = site.operation

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 from bitsmith.backends.c.kernels.dsp.packed import FEW, GROUP, Sums, stream, sums_of_bytes, unroll
 from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
-from bitsmith.ir.integer import Linear
+from bitsmith.backends.c.kernels.served import row_linear
 
 OUTPUTS = 4
 
@@ -18,12 +17,8 @@ class DspLinear(FittingFamily[Sums]):
     name: ClassVar[str] = "dsp linear"
 
     def fit(self, site: Site) -> Sums | str:
-        operation = site.operation
-        if not isinstance(operation, Linear):
-            return "it is no Linear"
-        if math.prod(site.x.shape) != operation.weight.shape[1]:
-            return "its input has several rows"
-        return sums_of_bytes(site, operation)
+        operation = row_linear(site)
+        return operation if isinstance(operation, str) else sums_of_bytes(site, operation)
 
     def made(self, site: Site, fit: Sums) -> Kernel:
         outputs, inputs = fit.settled.rows.shape

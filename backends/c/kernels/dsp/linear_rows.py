@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from bitsmith.backends.c.kernels.dsp.packed import Settled, Sums, Words, sums_of_bits
 from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
-from bitsmith.ir.integer import Linear
+from bitsmith.backends.c.kernels.served import row_linear
 
 OUTPUTS = 4
 """Rows of weights that are multiplied side by side."""
@@ -40,12 +39,8 @@ class PackedLinear(FittingFamily[Sums]):
         """What four outputs read, then the next four: lowest weights, starts, words, multipliers; 0 of none."""
 
     def fit(self, site: Site) -> Sums | str:
-        operation = site.operation
-        if not isinstance(operation, Linear):
-            return "it is no Linear"
-        if math.prod(site.x.shape) != operation.weight.shape[1]:
-            return "its input has several rows"
-        return sums_of_bits(site, operation, self.bits, self.unit)
+        operation = row_linear(site)
+        return operation if isinstance(operation, str) else sums_of_bits(site, operation, self.bits, self.unit)
 
     def made(self, site: Site, fit: Sums) -> Kernel:
         outputs, inputs = fit.settled.rows.shape

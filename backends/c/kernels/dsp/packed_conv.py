@@ -12,6 +12,7 @@ from bitsmith.backends.c.kernels.conv import window_of
 from bitsmith.backends.c.kernels.dsp.conv import OUTPUTS, Tiling
 from bitsmith.backends.c.kernels.dsp.packed import Settled, Sums, Words, sums_of_bits
 from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
+from bitsmith.backends.c.kernels.served import whole_conv
 from bitsmith.backends.c.kernels.window import gap
 from bitsmith.ir.integer import Conv
 
@@ -39,10 +40,8 @@ class PackedConv(FittingFamily[Sums]):
         """What two outputs read, the last outputs first: lowest weights, starts, words, multipliers; 0 of none."""
 
     def fit(self, site: Site) -> Sums | str:
-        operation = site.operation
-        if not isinstance(operation, Conv):
-            return "it is no convolution"
-        return sums_of_bits(site, operation, self.bits, self.unit) if operation.groups == 1 else "it has groups"
+        operation = whole_conv(site)
+        return operation if isinstance(operation, str) else sums_of_bits(site, operation, self.bits, self.unit)
 
     def made(self, site: Site, fit: Sums) -> Kernel:
         operation = site.operation

@@ -9,6 +9,7 @@ from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.mve import narrow
 from bitsmith.backends.c.kernels.mve.products import HELPERS, refusal, settled, steps, unit
+from bitsmith.backends.c.kernels.served import whole_conv
 from bitsmith.backends.c.kernels.weights import span_bits
 from bitsmith.backends.c.kernels.window import gap
 from bitsmith.ir.integer import Conv
@@ -26,11 +27,9 @@ class HeliumConv(KernelFamily):
     name: ClassVar[str] = "helium conv"
 
     def refusal(self, site: Site) -> str | None:
-        operation = site.operation
-        if not isinstance(operation, Conv):
-            return "it is no convolution"
-        if operation.groups != 1:
-            return "it has groups"
+        operation = whole_conv(site)
+        if isinstance(operation, str):
+            return operation
         if len(operation.weight) % OUTPUTS:
             return "it makes an odd number of channels"
         if PIXELS * len(operation.weight) >= 4096 or operation.weight[0].size >= 1 << 16:

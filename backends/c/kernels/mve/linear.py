@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.mve import narrow
 from bitsmith.backends.c.kernels.mve.products import HELPERS, refusal, settled, steps, unit
+from bitsmith.backends.c.kernels.served import row_linear
 from bitsmith.backends.c.kernels.weights import span_bits
 from bitsmith.ir.integer import Linear
 
@@ -23,12 +23,10 @@ class HeliumLinear(KernelFamily):
     name: ClassVar[str] = "helium linear"
 
     def refusal(self, site: Site) -> str | None:
-        operation = site.operation
-        if not isinstance(operation, Linear):
-            return "it is no Linear"
+        operation = row_linear(site)
+        if isinstance(operation, str):
+            return operation
         outputs, inputs = operation.weight.shape
-        if math.prod(site.x.shape) != inputs:
-            return "its input has several rows"
         if max(outputs + OUTPUTS, inputs) >= 1 << 16:
             return "it is larger than a constant counts"
         return self.why_not(site, operation)
