@@ -5,23 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment
+
+from bitsmith.jinja import environment as jinja_over
 
 
 @cache
 def environment() -> Environment:
     """Jinja over templates/c."""
-    folder = files("bitsmith.templates") / "c"
-    jinja = Environment(
-        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=False,
-    )
+    jinja = jinja_over("c")
     jinja.globals.update(signed=signed, number=number, label=label)
     jinja.filters.update(plain=plain)
     return jinja

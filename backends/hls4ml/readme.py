@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 from bitsmith.backends.hls4ml.options import Options
 from bitsmith.backends.hls4ml.project import PROJECT
+from bitsmith.jinja import environment
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -25,7 +23,5 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 def readme(name: str, described: Mapping[str, Any], options: Options) -> str:
     """The text. name: of the model. described: what interface.json holds."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    text = (files("bitsmith.templates") / "hls4ml" / "README.md.j2").read_text(encoding="utf-8")
     values = {"name": name, "command": COMMANDS[options.tool], "options": options, **described}
-    return environment.from_string(text).render(values).rstrip() + "\n"
+    return environment("hls4ml").get_template("README.md.j2").render(values).rstrip() + "\n"

@@ -12,11 +12,12 @@ from da4ml.codegen import rtl
 from da4ml.codegen.rtl.verilog import pipeline_logic_gen as verilog
 from da4ml.codegen.rtl.verilog.comb import table_mem_gen
 from da4ml.codegen.rtl.vhdl import pipeline_logic_gen as vhdl
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment
 
 from bitsmith.backends.rtl.design import Design
 from bitsmith.backends.rtl.layout import to_words
 from bitsmith.execution.batches import Batch
+from bitsmith.jinja import environment as jinja_over
 
 CIRCUIT = "circuit"
 """The name of da4ml's module; ours around it is called `model`."""
@@ -105,12 +106,5 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 @cache
 def environment() -> Environment:
-    """Jinja over templates/rtl. (PackageLoader cannot find the package where it is installed editable.)"""
-    folder = files("bitsmith.templates") / "rtl"
-    return Environment(
-        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
+    """Jinja over templates/rtl."""
+    return jinja_over("rtl")

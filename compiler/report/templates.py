@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment
 
 from bitsmith.allocation.budgets import MEANING, shown
+from bitsmith.jinja import environment as jinja_over
 from bitsmith.report import texts
-
-FOLDER = "report"
 
 
 def fill(name: str, given: Mapping[str, Any]) -> str:
@@ -23,14 +21,7 @@ def fill(name: str, given: Mapping[str, Any]) -> str:
 @cache
 def environment() -> Environment:
     """All templates of the report, by the names of their files."""
-    folder = files("bitsmith.templates") / FOLDER
-    made = Environment(
-        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = jinja_over("report", escaped=True)
     made.filters.update(
         thousands=texts.thousands,
         bytes=texts.of_bytes,
