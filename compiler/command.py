@@ -54,6 +54,8 @@ def _options(
             yield from (f"--{name.replace('_', '-')}", str(value))
     if recipe.symmetric_activations:
         yield "--symmetric-activations"
+    if recipe.correct_biases:
+        yield "--correct-biases"
     for name, limit in recipe.budgets.items():
         yield from ("--budget", f"{name}={int(limit) if limit == int(limit) else limit}")
     for kernel in recipe.kernels or ():

@@ -79,8 +79,8 @@ class Choice:
     weights: options of quantize-weights that say bits and format; weight_bits: these bits.
     narrowest_weight, narrowest_activation: the fewest bits that any will have, or may.
     granularity: channel, tensor or group=N. observer: auto, or one by name; None to let the effort choose.
-    learn: whether there are data to learn from. mixed: what is not settled yet. measure: whether what bits cost the
-    outputs must be measured for that.
+    correct: whether biases are corrected at any width. learn: whether there are data to learn from. mixed: what is not
+    settled yet. measure: whether what bits cost the outputs must be measured for that.
     """
 
     effort: str
@@ -94,6 +94,7 @@ class Choice:
     edges: int
     symmetric: bool
     observer: str | None
+    correct: bool
     learn: bool
     mixed: Mixed
     measure: bool
@@ -105,9 +106,9 @@ def default(choice: Choice) -> str:
     Where weights share one scale, or activations have fewer than 8 bits, layers are equalized first: channels that
     stand out would leave the others few steps of the grid that all share. Once data have shown the ranges, channels
     that are the same for every input leave, before a bit is spent on them. Where weights or activations have fewer than
-    8 bits, or there are no data, biases are corrected at least, and where there are data learned rounding takes the
-    place of rounding to the nearest, unless it is to be fast. Bits that are to be chosen are, before what they are for
-    is quantized, and after what is settled was.
+    8 bits, where there are no data, and where it is asked for, biases are corrected at least; below 8 bits learned
+    rounding takes the place of rounding to the nearest, unless it is to be fast or there are no data. Bits that are to
+    be chosen are, before what they are for is quantized, and after what is settled was.
     """
     kind, _, size = choice.granularity.partition("=")
     spread = f"granularity=channel,group={size}" if kind == "group" else f"granularity={kind}"
@@ -136,7 +137,7 @@ def default(choice: Choice) -> str:
             *([_allocate(mixed, spread, choice.edges)] if is_mixed else []),
             *([weights] if mixed.weights else []),
             *([activations] if mixed.activations else []),
-            *([rounding] if is_narrow or not choice.learn else []),
+            *([rounding] if is_narrow or choice.correct or not choice.learn else []),
             *(["quantize-softmax"] if choice.narrowest_activation < WIDE and choice.learn else []),
             "quantize-biases",
             "integerize",

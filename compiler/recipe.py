@@ -42,6 +42,7 @@ class Recipe:
     scales:       `free` or `power-of-two`.
     symmetric_activations: whether activations get zero point 0.
     observer:     how activation ranges are chosen: auto, min-max, percentile, mse or kl.
+    correct_biases: whether biases make up for the rounding of weights of 8 bits too; of fewer they always do.
     data_free:    whether to make calibration inputs from what the model's batch normalisations remember.
     seed:         of everything that draws random numbers.
     kernels:      families of kernels that come first, and `NAME=FAMILY` for one operation; added to the target's own.
@@ -58,6 +59,7 @@ class Recipe:
     scales: str | None = None
     symmetric_activations: bool | None = None
     observer: str | None = None
+    correct_biases: bool | None = None
     budgets: Mapping[str, float] = field(default_factory=dict)
     max_loss: float | None = None
     allocation: Allocation | None = None
@@ -197,6 +199,7 @@ class Recipe:
                 edges=0 if self.edges is None else _chosen("edges", self.edges, target.activation_bits, target),
                 symmetric=bool(self.symmetric_activations or target.symmetric_activations),
                 observer=self.observer,
+                correct=bool(self.correct_biases),
                 learn=not self.data_free,
                 mixed=mixed,
                 measure=self.sensitivity is None,
@@ -219,6 +222,7 @@ _CHOICES = {
     "scales": "quantize-weights{scales=...}",
     "symmetric_activations": "quantize-activations{symmetric=...}",
     "observer": "quantize-activations{observer=...}",
+    "correct_biases": "correct-biases",
     "max_loss": "allocate-bits{max_loss=...}",
 }
 

@@ -113,6 +113,7 @@ READERS: dict[str, Reader] = {
     "scales": one_of(*SCALES),
     "symmetric_activations": boolean,
     "observer": one_of(AUTO, *OBSERVERS),
+    "correct_biases": boolean,
     "budgets": _budgets,
     "max_loss": points,
     "allocation": lambda value: read_allocation(text(value)),

@@ -104,6 +104,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="auto|min-max|percentile|mse|kl",
         help="how activation ranges are chosen; default: auto, the one that moves the outputs least; below 8 bits, mse",
     )
+    choices.add_argument(
+        "--correct-biases",
+        action="store_true",
+        default=None,
+        help="let biases make up for what rounding weights of 8 bits does to the mean of each channel; below 8 bits "
+        "they always do",
+    )
     add_budgets(command)
     recipe = command.add_argument_group("pipeline")
     how = recipe.add_mutually_exclusive_group()
@@ -170,6 +177,7 @@ def run(options: argparse.Namespace) -> int:
         scales=options.scales,
         symmetric_activations=options.symmetric_activations,
         observer=options.observer,
+        correct_biases=options.correct_biases,
         budgets=dict(options.budget),
         max_loss=options.max_loss,
         allocation=options.allocation,

@@ -71,8 +71,9 @@ def _weights(layer: Layer, rounding: Rounding, target: Target) -> Iterator[tuple
         return
     array, axis = array_of(weight), output_axis(layer.nodes[0])
     if not chosen.is_per_channel and array.shape[axis] > 1 and chosen.grid is None:
-        legal = "channel" in target.granularities
-        change = "per-channel weight scales" if legal else "weight channels of equal range (equalize)"
+        change = "weight channels of equal range (equalize)"
+        if "channel" in target.granularities:
+            change = "per-channel weight scales (--granularity channel)"
         yield change, replace(rounding, weight=_spanning(array, axis, chosen.type.bits))
     bits = next((bits for bits in sorted(target.weight_bits) if bits > chosen.bits), None)
     if bits is not None:
@@ -119,7 +120,8 @@ def _ranges(network: Network, layer: Layer, rounding: Rounding) -> Iterator[tupl
         return
     for part in NARROWER:
         narrower = replace(chosen, scale=(chosen.scale[0] * part,))
-        yield f"{part:g} times the range of its output (observer mse or percentile)", replace(rounding, output=narrower)
+        change = f"{part:g} times the range of its output (--observer mse or percentile)"
+        yield change, replace(rounding, output=narrower)
     real, (lowest, highest) = network.of(layer), _ends(chosen)
     clipped = float(np.mean((real < lowest - chosen.scale[0] / 2) | (real > highest + chosen.scale[0] / 2)))
     if clipped > 0:
@@ -146,4 +148,4 @@ def _bias(network: Network, layer: Layer, rounding: Rounding) -> Iterator[tuple[
     result = network.run(graph, layer, {**coarse, **corrected})
     if rounding.output is not None:
         result = rounded(result, rounding.output)
-    yield "a corrected bias (correct-biases)", network.output_db(layer, result)
+    yield "a corrected bias (--correct-biases)", network.output_db(layer, result)

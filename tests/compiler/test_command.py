@@ -14,6 +14,7 @@ from bitsmith.recipe import Recipe
 GIVEN = [
     ["--target", "onnxruntime", "--effort", "fast", "--weights", "4", "--seed", "7", "--budget", "flash=20KiB"],
     ["--target", "mine.toml", "--activations", "6", "--granularity", "group=8", "--symmetric-activations"],
+    ["--target", "onnxruntime", "--correct-biases"],
 ]
 
 

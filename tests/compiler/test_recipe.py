@@ -59,6 +59,8 @@ WIDE_TARGET = Target(
         (Recipe(weights=4, effort="fast"), "correct-biases"),
         (Recipe(weights=4, data_free=True), "correct-biases"),
         (Recipe(weights=8, data_free=True), "correct-biases"),
+        (Recipe(weights=8, correct_biases=True), "correct-biases"),
+        (Recipe(weights=4, correct_biases=True), "reconstruct{solver=polished}"),
         (Recipe(activations=4), "reconstruct{solver=polished}"),
         (Recipe(weights=8, granularity="tensor"), "equalize"),
         (Recipe(weights=4, scales="power-of-two"), "reconstruct{solver=polished,scales=power-of-two}"),

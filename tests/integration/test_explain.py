@@ -40,6 +40,29 @@ def test_the_worst_layers_are_printed_as_the_manifest_has_them(
     assert "Where accuracy was lost, and what would help" in page
 
 
+def test_the_option_that_advice_names_for_biases_gains_what_it_says(
+    bitsmith: Run, arguments: list[object], tmp_path: Path
+) -> None:
+    said = bitsmith(*arguments)
+    before = json.loads((tmp_path / "out" / "manifest.json").read_text())["explain"]
+    (change,) = {help["change"] for one in before["worst"] for help in one["helps"] if "bias" in help["change"]}
+    assert f"{change} would gain" in said.out
+    (option,) = re.findall(r"\((--\S+)\)", change)
+    again = bitsmith(*arguments, option)
+    assert again.code == 0, again.err
+    after = json.loads((tmp_path / "out" / "manifest.json").read_text())["explain"]
+    ratios = after["passes"][-1]["layers"]
+    advised = {
+        one["layer"]: (one["output_db"], help["gain_db"])
+        for one in before["worst"]
+        for help in one["helps"]
+        if help["change"] == change
+    }
+    # What is told was measured on these samples alone, and the pass takes the means of all.
+    assert all(ratios[name]["output_db"] - ratio > gain / 2 for name, (ratio, gain) in advised.items())
+    assert not any("bias" in help["change"] for one in after["worst"] for help in one["helps"])
+
+
 def test_the_manifest_has_every_layer_after_every_pass_that_changed_one(compiled: Path, digits: Path) -> None:
     manifest = json.loads((compiled / "manifest.json").read_text())
     explained = manifest["explain"]

@@ -163,7 +163,10 @@ def tiny_channel() -> tuple[Array, Array]:
 
 @pytest.mark.parametrize(
     ("granularities", "change"),
-    [(("tensor", "channel"), "per-channel weight scales"), (("tensor",), "weight channels of equal range (equalize)")],
+    [
+        (("tensor", "channel"), "per-channel weight scales (--granularity channel)"),
+        (("tensor",), "weight channels of equal range (equalize)"),
+    ],
 )
 def test_a_tiny_channel_asks_for_a_scale_of_its_own(granularities: tuple[str, ...], change: str) -> None:
     first, second = tiny_channel()
@@ -245,4 +248,4 @@ def test_wider_inputs_and_a_corrected_bias_gain_what_they_gain_by_hand() -> None
     rounded = network(x, FIRST, on_grid(SECOND, np.abs(SECOND).max() / 7, 4))
     corrected = rounded - (rounded - wanted).mean(axis=0)
     gain = decibels(wanted, corrected) - decibels(wanted, rounded)
-    assert helps["two"]["a corrected bias (correct-biases)"] == pytest.approx(gain, abs=0.02)
+    assert helps["two"]["a corrected bias (--correct-biases)"] == pytest.approx(gain, abs=0.02)
