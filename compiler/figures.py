@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitsmith.ir.bounds import Bounds
+from bitsmith.ir.formats import packed_bytes
 from bitsmith.ir.grids import Codebook, Grid, Grouped
 from bitsmith.ir.integer import (
     Add,
@@ -32,7 +33,7 @@ class Layer:
 
     macs:             multiply-accumulates of one sample; 0 for what does not multiply by weights or two values.
     weight_bits:      of each weight, None where there are none.
-    weight_bytes:     of its weights, packed: 4-bit weights take half a byte.
+    weight_bytes:     of its weights, packed: 4-bit weights take half a byte, ternary ones a fifth.
     parameter_bytes:  of all its constants: weights and what they are looked up in, int32 biases, int32 multipliers,
                       table entries.
     accumulator:      the static bound of its accumulator's magnitude, None where there is none.
@@ -43,7 +44,7 @@ class Layer:
     inputs: tuple[str, ...]
     output: str
     macs: int
-    weight_bits: int | None
+    weight_bits: float | None
     weight_bytes: int
     parameter_bytes: int
     accumulator: int | None
@@ -100,7 +101,7 @@ def weight_bytes(operation: Operation) -> int:
     """Bytes of the weights, packed."""
     if not isinstance(operation, Conv | Linear):
         return 0
-    return math.ceil(operation.weight.size * operation.weight_format.bits / 8)
+    return packed_bytes(operation.weight.size, operation.weight_format.bits)
 
 
 def grid_bytes(grid: Grid | None) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from bitsmith import registry
 from bitsmith.errors import TargetError
+from bitsmith.ir.grids import TERNARY, TERNARY_BITS
 from bitsmith.printable import printable
 from bitsmith.tables import Reader, boolean, integer, one_of, read_table, several, shown, size, text
 
@@ -62,6 +63,12 @@ class Target:
     toolchain: str = ""
     flags: tuple[str, ...] = ()
     options: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    @property
+    def weight_widths(self) -> tuple[float, ...]:
+        """Bits that a weight may be given by an allocation: the legal ones, and 1.6 where ternary weights are legal."""
+        is_ternary = TERNARY.kind in self.weight_formats and TERNARY.bits in self.weight_bits
+        return (*self.weight_bits, *((TERNARY_BITS,) if is_ternary else ()))
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Target:

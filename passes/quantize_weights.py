@@ -13,7 +13,18 @@ from bitsmith import registry
 from bitsmith.errors import PipelineError
 from bitsmith.ir.formats import Format, IntegerType, holding
 from bitsmith.ir.graph import Node
-from bitsmith.ir.grids import MINIFLOATS, TERNARY, Codebook, Grid, Grouped, minifloat, offset, power_sums, powers
+from bitsmith.ir.grids import (
+    MINIFLOATS,
+    TERNARY,
+    TERNARY_BITS,
+    Codebook,
+    Grid,
+    Grouped,
+    minifloat,
+    offset,
+    power_sums,
+    powers,
+)
 from bitsmith.ir.linear import SMALLEST_CHANNEL, linear_nodes, output_axis, weight_value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
@@ -61,7 +72,8 @@ class QuantizeWeights(Pass):
     that loses least to rounding and clipping together, by squared error over the weights (Banner et al. 2018,
     arXiv:1810.05723). With 2 bits each channel's grid is -2..1 or -1..2, whichever suits it.
 
-    bits:        of every weight, but for those that the module's allocation names: they are integers of its bits.
+    bits:        of every weight, but for those that the module's allocation names: they are integers of its bits, or
+                 ternary where it says 1.6.
     granularity: channel or tensor.
     format:      int, or a grid of some integers only: ternary, codebook (2^bits entries), powers, power-sums, and the
                  minifloats e4m3, e5m2, e3m2, e2m3 and e2m1 (see compiler/ir/grids.py).
@@ -87,11 +99,23 @@ class QuantizeWeights(Pass):
             weight = weight_value(node)
             options = self
             if weight.name in allocated:
-                options = replace(self, bits=allocated[weight.name], format=INTEGERS)
+                options = self.of_width(allocated[weight.name])
+                if options.format == TERNARY.kind and TERNARY_BITS not in module.target.weight_widths:
+                    raise PipelineError(
+                        f"{weight.name} is to have ternary weights ({TERNARY_BITS} bits)",
+                        where=f"target {module.target.name}",
+                        fix=f"It runs {', '.join(map(str, module.target.weight_bits))} bits.",
+                    )
                 options._check(module)
             module.plan = module.plan.with_formats({weight.name: options._chosen(node)})
             changes.change(node)
         return changes
+
+    def of_width(self, bits: float) -> QuantizeWeights:
+        """The same for a width that an allocation says."""
+        if bits == TERNARY_BITS:
+            return replace(self, bits=TERNARY.bits, format=TERNARY.kind)
+        return replace(self, bits=int(bits), format=INTEGERS)
 
     def _check(self, module: Module) -> None:
         target, where = module.target, f"pass {self.name}"
@@ -156,7 +180,7 @@ class QuantizeWeights(Pass):
         return offset(self.bits, (False,) * channels)
 
 
-def _require_known(allocated: Mapping[str, int], nodes: list[Node]) -> None:
+def _require_known(allocated: Mapping[str, float], nodes: list[Node]) -> None:
     """Refuse an allocation for weights that the model does not have."""
     names = [weight_value(node).name for node in nodes]
     for name in allocated:

@@ -54,17 +54,17 @@ def adders(weight: IntegerArray) -> int:
 
 
 def _sums(operation: Operation, operands: Sequence[Value]) -> float:
-    bits = operands[0].format.bits
+    bits = operands[0].format.type.bits
     match operation:
         case Conv() | Linear():
-            return adders(operation.weight) * _adder(bits, operation.weight_format.bits)
+            return adders(operation.weight) * _adder(bits, math.ceil(operation.weight_format.bits))
         case AveragePool():
             return operands[0].shape[0] * math.prod(operation.kernel) * _adder(bits, 1)
         case MaxPool():
             # A comparison, and a choice.
             return operands[0].shape[0] * (math.prod(operation.kernel) - 1) * 2 * bits
         case Add():
-            return _parallel(operation, operands[0]) * _adder(max(one.format.bits for one in operands), 1)
+            return _parallel(operation, operands[0]) * _adder(max(one.format.type.bits for one in operands), 1)
         case Mul():
             return float(_parallel(operation, operands[0]) * bits * operands[1].format.bits)
         case Table() | InterpolatedTable():

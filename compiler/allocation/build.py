@@ -65,8 +65,9 @@ def problem_of(
     Raises PipelineError for a weight or an activation that is not settled and whose losses are not known.
     """
     plan = plan or Plan()
-    groups = groups_of(graph, plan, target, sensitivity, edges)
-    costs = costs_of(graph, target, groups, plan, layout or Layout())
+    layout = layout or Layout()
+    groups = groups_of(graph, plan, target, sensitivity, edges, layout.group)
+    costs = costs_of(graph, target, groups, plan, layout)
     costs[LOSS] = Cost((loss_of(groups, sensitivity),))
     problem = Problem(tuple(groups), costs, {}, LOSS, vetoes_of(graph, target, groups))
     return _within(problem, target, limits, minimise)
@@ -90,7 +91,7 @@ def loss_of(groups: Sequence[Group], sensitivity: Sensitivity) -> Row:
         if group.name in tables
     }
     widths = {group.name: group.widths for group in groups}
-    pairs: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
+    pairs: dict[tuple[str, str], dict[tuple[float, float], float]] = {}
     for (one, bits, other, more), extra in sensitivity.interactions.items():
         if bits in widths.get(one, ()) and more in widths.get(other, ()):
             terms = pairs.setdefault((one, other), _nothing(widths[one], widths[other]))
@@ -98,12 +99,12 @@ def loss_of(groups: Sequence[Group], sensitivity: Sensitivity) -> Row:
     return Row(0.0, singles, pairs)
 
 
-def _loss(losses: Losses, bits: int) -> float:
+def _loss(losses: Losses, bits: float) -> float:
     """Of a width that was measured; a settled one between those that were counts as the next below it."""
     if bits > max(losses):
         return 0.0
     return losses[max((one for one in losses if one <= bits), default=min(losses))]
 
 
-def _nothing(one: Sequence[int], other: Sequence[int]) -> dict[tuple[int, int], float]:
+def _nothing(one: Sequence[float], other: Sequence[float]) -> dict[tuple[float, float], float]:
     return {(bits, more): 0.0 for bits in one for more in other}

@@ -21,7 +21,7 @@ from bitsmith.allocation.memory import Access, activation_bytes, alive
 from bitsmith.allocation.problem import Cost, Group, Row
 from bitsmith.figures import grid_bytes
 from bitsmith.ir.elementwise import TABULATED
-from bitsmith.ir.formats import Plan
+from bitsmith.ir.formats import Plan, packed_bytes
 from bitsmith.ir.fusion import before_host, caps_of, channel_caps, materialised
 from bitsmith.ir.graph import Graph, Node
 from bitsmith.ir.linear import linear_nodes, output_axis, weight_value
@@ -51,7 +51,7 @@ def costs_of(graph: Graph, target: Target, groups: Sequence[Group], plan: Plan, 
     found = {
         FLASH: Cost((told.flash(),)),
         RAM: Cost(tuple(told.ram())),
-        BOPS: Cost((told.work(lambda weight, activation: weight * activation),)),
+        BOPS: Cost((told.work(bit_operations),)),
         MEAN_WEIGHT_BITS: Cost((told.mean_weight_bits(),)),
         MEAN_ACTIVATION_BITS: Cost((told.mean_activation_bits(),)),
     }
@@ -63,7 +63,7 @@ def costs_of(graph: Graph, target: Target, groups: Sequence[Group], plan: Plan, 
 
 def vetoes_of(
     graph: Graph, target: Target, groups: Sequence[Group]
-) -> dict[tuple[str, str], frozenset[tuple[int, int]]]:
+) -> dict[tuple[str, str], frozenset[tuple[float, float]]]:
     """The pairs of widths that the target's table of cycles does not have, for each layer's weight and input."""
     if not target.cycles:
         return {}
@@ -139,7 +139,7 @@ class _Costs:
                 sums.single(self._of[name], partial(activation_bytes, elements[name], target=self._target))
             yield sums.row(0, where)
 
-    def work(self, cost: Callable[[int, int], float]) -> Row:
+    def work(self, cost: Callable[[float, float], float]) -> Row:
         """Multiply-accumulates, each at what it costs for its bits of weight and of activation."""
         sums = _Sums()
         for step in self._steps:
@@ -157,13 +157,13 @@ class _Costs:
         """Bits of all elements of activations over how many they are."""
         return self._mean({value.name: math.prod(value.sample_shape) for value in self._activations})
 
-    def _mean(self, counts: Mapping[str, int]) -> Row:
+    def _mean(self, counts: Mapping[str, float]) -> Row:
         total, sums = sum(counts.values()) or 1, _Sums()
         for name, count in counts.items():
             sums.single(self._of[name], partial(_part, count / total))
         return sums.row(0)
 
-    def _layer_bytes(self, node: Node, bits: int) -> int:
+    def _layer_bytes(self, node: Node, bits: float) -> int:
         """Bytes of a linear op's constants with weights of this width: weights, grid, biases, multipliers."""
         weights = _weights(node)
         channels = _channels(node)
@@ -174,9 +174,9 @@ class _Costs:
         else:
             scales = 1 if self._layout.granularity == "tensor" else channels
             grid = self._grid_bytes(bits, scales, weights // channels)
-        return math.ceil(weights * bits / 8) + grid + INT32 * (channels + scales)
+        return packed_bytes(weights, bits) + grid + INT32 * (channels + scales)
 
-    def _grid_bytes(self, bits: int, channels: int, inputs: int) -> int:
+    def _grid_bytes(self, bits: float, channels: int, inputs: int) -> int:
         """A byte per group's multiplier; a bit per channel that says where its 4 levels start; else nothing."""
         if self._layout.group:
             return channels * math.ceil(inputs / self._layout.group)
@@ -187,15 +187,15 @@ class _Sums:
     """A row under construction; terms of the same groups add up."""
 
     def __init__(self) -> None:
-        self._singles: dict[str, dict[int, float]] = {}
-        self._pairs: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
+        self._singles: dict[str, dict[float, float]] = {}
+        self._pairs: dict[tuple[str, str], dict[tuple[float, float], float]] = {}
 
-    def single(self, group: Group, cost: Callable[[int], float]) -> None:
+    def single(self, group: Group, cost: Callable[[float], float]) -> None:
         terms = self._singles.setdefault(group.name, dict.fromkeys(group.widths, 0))
         for bits in group.widths:
             terms[bits] += cost(bits)
 
-    def pair(self, one: Group, other: Group, cost: Callable[[int, int], float]) -> None:
+    def pair(self, one: Group, other: Group, cost: Callable[[float, float], float]) -> None:
         both = [(bits, more) for bits in one.widths for more in other.widths]
         terms = self._pairs.setdefault((one.name, other.name), dict.fromkeys(both, 0))
         for bits, more in both:
@@ -205,29 +205,34 @@ class _Sums:
         return Row(constant, self._singles, self._pairs, where)
 
 
-def _times(macs: int, cost: Callable[[int, int], float], weight: int, activation: int) -> float:
+def bit_operations(weight: float, activation: float) -> int:
+    """Of one multiply-accumulate; a ternary weight is multiplied by as an integer of 2 bits."""
+    return math.ceil(weight) * math.ceil(activation)
+
+
+def _times(macs: int, cost: Callable[[float, float], float], weight: float, activation: float) -> float:
     return macs * cost(weight, activation)
 
 
-def _part(part: float, bits: int) -> float:
+def _part(part: float, bits: float) -> float:
     return part * bits
 
 
-def table_bytes(rows: int, read: int, made: int) -> int:
+def table_bytes(rows: int, read: float, made: float) -> int:
     """An entry for each integer of the input's type; of more than 8 bits, that is the most that it can take.
 
     How many knots are kept there depends on the function and on scales that are not known yet: there are never more
     bytes of them than of entries, and a budget that is kept by this is kept.
     """
-    return rows * _held_bytes(1 << read, made)
+    return rows * _held_bytes(1 << int(read), made)
 
 
-def _exponential_bytes(read: int) -> int:
+def _exponential_bytes(read: float) -> int:
     """Of the tables of a Softmax's exponentials."""
-    return INT32 * sum(table_lengths(read))
+    return INT32 * sum(table_lengths(int(read)))
 
 
-def _held_bytes(elements: int, bits: int) -> int:
+def _held_bytes(elements: int, bits: float) -> int:
     """Of integers that are not packed: entries of tables, constant operands."""
     return elements * (1 if bits <= 8 else 2)
 

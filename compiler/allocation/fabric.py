@@ -18,7 +18,9 @@ Told = Mapping[str, float]
 """Look-up tables by the name of the operation."""
 
 
-def lut_row(graph: Graph, groups: Sequence[Group], widest: Mapping[int, Told], narrowest: Mapping[int, Told]) -> Row:
+def lut_row(
+    graph: Graph, groups: Sequence[Group], widest: Mapping[float, Told], narrowest: Mapping[float, Told]
+) -> Row:
     """The look-up tables of a circuit by the widths of its groups.
 
     widest, narrowest: what a circuit takes whose weights all have so many bits, and whose activations all have as many,
@@ -29,8 +31,8 @@ def lut_row(graph: Graph, groups: Sequence[Group], widest: Mapping[int, Told], n
     reference = max(widest)
     left = dict(widest[reference])
     least = dict(narrowest[reference])
-    singles: dict[str, dict[int, float]] = {}
-    pairs: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
+    singles: dict[str, dict[float, float]] = {}
+    pairs: dict[tuple[str, str], dict[tuple[float, float], float]] = {}
     for node in graph.nodes():
         first = node.operand(0).name
         if node.name not in left or first not in of:
@@ -50,7 +52,7 @@ def lut_row(graph: Graph, groups: Sequence[Group], widest: Mapping[int, Told], n
     return Row(sum(left.values()), singles, pairs)
 
 
-def _between(group: Group, bits: int, few: float, most: float) -> float:
+def _between(group: Group, bits: float, few: float, most: float) -> float:
     """On the line from what the fewest bits take to what the most do."""
     lowest, highest = group.widths[0], group.widths[-1]
     return most if lowest == highest else few + (most - few) * (bits - lowest) / (highest - lowest)

@@ -15,12 +15,12 @@ from bitsmith.allocation.problem import Group, Problem, Solution
 Solver = Callable[[Problem], Solution | None]
 
 
-def above(problem: Problem, floor: int) -> Problem:
+def above(problem: Problem, floor: float) -> Problem:
     """The problem with no width below `floor`; a group that has none as wide keeps its widest."""
     return replace(problem, groups=tuple(_above(group, floor) for group in problem.groups))
 
 
-def floors(problem: Problem, solve: Solver) -> Iterator[tuple[int, Solution]]:
+def floors(problem: Problem, solve: Solver) -> Iterator[tuple[float, Solution]]:
     """The solution for each floor that leaves one, lowest first; those that differ from all before."""
     widths = sorted({bits for group in problem.groups if len(group.widths) > 1 for bits in group.widths})
     seen = []
@@ -34,6 +34,6 @@ def floors(problem: Problem, solve: Solver) -> Iterator[tuple[int, Solution]]:
             yield floor, found
 
 
-def _above(group: Group, floor: int) -> Group:
+def _above(group: Group, floor: float) -> Group:
     kept = tuple(bits for bits in group.widths if bits >= floor)
     return replace(group, widths=kept or group.widths[-1:])

@@ -17,20 +17,23 @@ EDGE_BITS = 8
 """Of inputs and outputs where nothing else is said: fewer there cost far more than anywhere else, and gain little."""
 
 
-def groups_of(graph: Graph, plan: Plan, target: Target, sensitivity: Sensitivity, edges: int = 0) -> list[Group]:
+def groups_of(
+    graph: Graph, plan: Plan, target: Target, sensitivity: Sensitivity, edges: int = 0, shared: int = 0
+) -> list[Group]:
     """Weights in execution order, then activations by format group, each with the widths it may have.
 
     What has a format in `plan` is settled at its bits. Inputs and outputs get `edges` bits, or 8, and constants that
     nothing else shares a format with get as many. The rest may have any width that the target runs and that
-    `sensitivity` knows the loss of.
+    `sensitivity` knows the loss of; where groups of inputs share multipliers, weights are no ternary ones.
     """
     found = []
+    legal = target.weight_bits if shared else target.weight_widths
     for node in linear_nodes(graph):
         name = weight_value(node).name
         if name in plan:
             found.append(Group(name, (name,), True, (plan[name].bits,), settled=True))
         else:
-            widths = _open(name, target.weight_bits, sensitivity.weights, "weight")
+            widths = _open(name, legal, sensitivity.weights, "weight")
             found.append(Group(name, (name,), True, widths))
     for group in activation_groups(graph):
         name, members = group[0].name, tuple(value.name for value in group)
@@ -44,7 +47,7 @@ def groups_of(graph: Graph, plan: Plan, target: Target, sensitivity: Sensitivity
     return found
 
 
-def _open(name: str, legal: Sequence[int], losses: Mapping[str, Losses], what: str) -> tuple[int, ...]:
+def _open(name: str, legal: Sequence[float], losses: Mapping[str, Losses], what: str) -> tuple[float, ...]:
     """The legal widths whose loss is known."""
     widths = tuple(sorted(set(legal) & set(losses.get(name, {}))))
     if not widths:

@@ -15,6 +15,7 @@ from bitsmith.allocation.budgets import (
     RAM,
     shown,
 )
+from bitsmith.allocation.costs import bit_operations
 from bitsmith.allocation.memory import Access, activation_bytes, alive, peak_bytes
 from bitsmith.allocation.problem import within
 from bitsmith.backend import Backend
@@ -49,7 +50,7 @@ def costs_of_integers(graph: IntegerGraph, target: Target, backend: Backend | No
     found: dict[str, float] = {
         FLASH: target.code + (flash_bytes(graph) if footprint is None else sum(footprint.flash.values())),
         RAM: ram_bytes(graph, target) if footprint is None else footprint.ram,
-        BOPS: sum(macs[name] * weight * activation for name, (weight, activation) in pairs.items()),
+        BOPS: sum(macs[name] * bit_operations(weight, activation) for name, (weight, activation) in pairs.items()),
         MEAN_WEIGHT_BITS: _mean({one.name: (one.weight.size, pairs[one.name][0]) for one in products}),
         MEAN_ACTIVATION_BITS: _mean({value.name: (elements[value.name], value.format.bits) for value in activations}),
     }
@@ -102,6 +103,6 @@ def require_within(costs: Mapping[str, float], limits: Mapping[str, float]) -> N
         )
 
 
-def _mean(counts: dict[str, tuple[int, int]]) -> float:
+def _mean(counts: dict[str, tuple[int, float]]) -> float:
     total = sum(count for count, _ in counts.values())
     return sum(count * bits for count, bits in counts.values()) / total if total else 0.0

@@ -7,10 +7,10 @@ where its input does. Whoever plans memory needs at least the bytes that are ali
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bitsmith.ir.formats import packed_bytes
 from bitsmith.target import Target
 
 
@@ -44,10 +44,10 @@ def alive(inputs: Sequence[str], schedule: Sequence[Access], outputs: Sequence[s
     return found
 
 
-def activation_bytes(elements: int, bits: int, target: Target) -> int:
+def activation_bytes(elements: int, bits: float, target: Target) -> int:
     """Bytes of a tensor: packed, at its own bits, or at the next width that the target holds activations in."""
     width = min((one for one in target.activation_storage if one >= bits), default=bits)
-    return math.ceil(elements * width / 8)
+    return packed_bytes(elements, width)
 
 
 def peak_bytes(live: Mapping[str, tuple[str, ...]], sizes: Mapping[str, int]) -> int:

@@ -16,7 +16,7 @@ LOSS = "loss"
 SLACK = 1e-9
 """Relative, by which a cost that is no integer may exceed its limit: the rounding of float64 sums."""
 
-Bits = Mapping[str, int]
+Bits = Mapping[str, float]
 """Group name -> the width that it gets."""
 
 
@@ -32,7 +32,7 @@ class Group:
     name: str
     members: tuple[str, ...]
     is_weight: bool
-    widths: tuple[int, ...]
+    widths: tuple[float, ...]
     settled: bool = False
 
 
@@ -44,8 +44,8 @@ class Row:
     """
 
     constant: float = 0
-    singles: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    pairs: Mapping[tuple[str, str], Mapping[tuple[int, int], float]] = field(default_factory=dict)
+    singles: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    pairs: Mapping[tuple[str, str], Mapping[tuple[float, float], float]] = field(default_factory=dict)
     where: str = ""
 
     def at(self, bits: Bits) -> float:
@@ -92,7 +92,7 @@ class Problem:
     costs: Mapping[str, Cost]
     limits: Mapping[str, float]
     minimise: str = LOSS
-    vetoes: Mapping[tuple[str, str], frozenset[tuple[int, int]]] = field(default_factory=dict)
+    vetoes: Mapping[tuple[str, str], frozenset[tuple[float, float]]] = field(default_factory=dict)
 
     def costs_at(self, bits: Bits) -> dict[str, float]:
         """Every cost with these widths."""
@@ -108,7 +108,7 @@ class Problem:
         chosen = [group for group in self.groups if not group.settled]
         return Allocation(
             {group.name: bits[group.name] for group in chosen if group.is_weight},
-            {name: bits[group.name] for group in chosen if not group.is_weight for name in group.members},
+            {name: int(bits[group.name]) for group in chosen if not group.is_weight for name in group.members},
         )
 
 
@@ -119,7 +119,7 @@ class Tried:
     narrowest: of all its widths. predicted: its loss, in nats. nats: how far its integers were from the float network.
     """
 
-    narrowest: int
+    narrowest: float
     predicted: float
     nats: float
 

@@ -29,7 +29,7 @@ SPREAD = 1e4
 TIGHTEN = 4
 """Times that a limit is tightened where HiGHS' tolerance let it be exceeded."""
 
-Key = tuple[str, int] | tuple[str, int, str, int] | None
+Key = tuple[str, float] | tuple[str, float, str, float] | None
 """What a column stands for: a choice, a product of two choices, or, as None, the peak that is minimised."""
 
 
@@ -109,7 +109,7 @@ class _Program:
             return Answer(np.zeros(0), proven=True, gap=0.0)
         return minimise(self._integers(), seconds)
 
-    def bits(self, x: Reals) -> dict[str, int]:
+    def bits(self, x: Reals) -> dict[str, float]:
         """The width of each group by the values of all variables."""
         return {
             name: max(widths, key=lambda bits: x[self._columns[name, bits]]) if len(widths) > 1 else widths[0]
@@ -160,7 +160,7 @@ class _Program:
                     found.add((one, bits, other, more), value)
         return found
 
-    def _add(self, linear: _Linear, group: str, bits: int, value: float) -> None:
+    def _add(self, linear: _Linear, group: str, bits: float, value: float) -> None:
         if len(self._widths[group]) == 1:
             linear.constant += value
         else:

@@ -32,8 +32,8 @@ def as_stored(problem: Problem, module: Module, layout: Layout, backend: Backend
     if not (_has_a_say(backend) or _makes_circuits(backend)):
         return problem
     widths = sorted({bits for group in problem.groups if group.is_weight for bits in group.widths}, reverse=True)
-    footprints: dict[int, Footprint] = {}
-    luts: dict[int, Luts] = {}
+    footprints: dict[float, Footprint] = {}
+    luts: dict[float, Luts] = {}
     for done, bits in enumerate(widths):
         module.progress("ask the backend for sizes", done, len(widths))
         graph = _integers(problem, module, layout, _even(problem, bits))
@@ -53,7 +53,7 @@ def as_stored(problem: Problem, module: Module, layout: Layout, backend: Backend
     return replace(problem, costs=costs)
 
 
-def _narrow(problem: Problem, module: Module, layout: Layout, backend: Backend) -> dict[int, Luts]:
+def _narrow(problem: Problem, module: Module, layout: Layout, backend: Backend) -> dict[float, Luts]:
     """Look-up tables by the width of all weights with the fewest bits of activations; nothing where these are fixed."""
     if all(len(group.widths) == 1 for group in problem.groups if not group.is_weight):
         return {}
@@ -80,7 +80,7 @@ class _Told:
     footprints: with all layers alike, by the width of their weights; `widest` is the reference of all else.
     """
 
-    def __init__(self, problem: Problem, graph: Graph, footprints: Mapping[int, Footprint], widest: int) -> None:
+    def __init__(self, problem: Problem, graph: Graph, footprints: Mapping[float, Footprint], widest: float) -> None:
         self._problem = problem
         self._footprints = footprints
         self._reference = footprints[widest]
@@ -139,7 +139,7 @@ def _more(row: Row, constant: float) -> Row:
     return replace(row, constant=row.constant + constant)
 
 
-def _even(problem: Problem, bits: int, *, least: bool = False) -> dict[str, int]:
+def _even(problem: Problem, bits: float, *, least: bool = False) -> dict[str, float]:
     """The widths nearest to all weights having so many bits, and activations as many, or as few, as they may have."""
     return {
         group.name: _nearest(group.widths, bits) if group.is_weight else group.widths[0 if least else -1]
@@ -147,7 +147,7 @@ def _even(problem: Problem, bits: int, *, least: bool = False) -> dict[str, int]
     }
 
 
-def _nearest(widths: Sequence[int], bits: int) -> int:
+def _nearest(widths: Sequence[float], bits: float) -> float:
     return bits if bits in widths else widths[-1]
 
 

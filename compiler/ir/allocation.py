@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 from bitsmith.errors import PipelineError
+from bitsmith.ir.grids import TERNARY_BITS
 
-WIDTHS = range(2, 17)
+ACTIVATION_WIDTHS: tuple[float, ...] = tuple(range(2, 17))
+WEIGHT_WIDTHS: tuple[float, ...] = (TERNARY_BITS, *ACTIVATION_WIDTHS)
+"""In bits. 1.6 stands for ternary weights, which take as much; all others are integers of so many."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +23,14 @@ class Allocation:
     activations: of values that exist as integer tensors; all members of a format group alike (see ir/sharing.py).
     """
 
-    weights: Mapping[str, int] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
     activations: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("weights", "activations"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
-    def to_json(self) -> dict[str, dict[str, int]]:
+    def to_json(self) -> dict[str, dict[str, float]]:
         """As `from_json` reads it."""
         return {"weights": dict(self.weights), "activations": dict(self.activations)}
 
@@ -43,15 +46,26 @@ class Allocation:
                 where=where,
                 fix='Write {"weights": {NAME: BITS, ...}, "activations": {NAME: BITS, ...}}.',
             )
-        return cls(*(_bits(value.get(key, {}), f"{where}, {key}") for key in ("weights", "activations")))
+        whole = _bits(value.get("activations", {}), ACTIVATION_WIDTHS, f"{where}, activations")
+        return cls(
+            _bits(value.get("weights", {}), WEIGHT_WIDTHS, f"{where}, weights"),
+            {name: int(bits) for name, bits in whole.items()},
+        )
 
 
-def _bits(table: Any, where: str) -> dict[str, int]:
+def is_width(value: object, legal: Sequence[float]) -> TypeGuard[float]:
+    """Whether a value from a file is one of these widths; 2.0 and true are none."""
+    return value in legal and type(value) is (float if value == TERNARY_BITS else int)
+
+
+def _bits(table: Any, legal: Sequence[float], where: str) -> dict[str, float]:
     if not isinstance(table, dict):
         raise PipelineError("is no table of bits by name", where=where, fix="Write {NAME: BITS, ...}.")
     for name, bits in table.items():
-        if type(bits) is not int or bits not in WIDTHS:
+        if not is_width(bits, legal):
+            ternary = f", or {TERNARY_BITS} for ternary weights" if TERNARY_BITS in legal else ""
+            whole = ACTIVATION_WIDTHS
             raise PipelineError(
-                f"{name} cannot have {bits!r} bits", where=where, fix=f"Give {WIDTHS[0]} to {WIDTHS[-1]}."
+                f"{name} cannot have {bits!r} bits", where=where, fix=f"Give {whole[0]} to {whole[-1]}{ternary}."
             )
     return dict(table)

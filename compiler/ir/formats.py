@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import InternalError, PipelineError
-from bitsmith.ir.grids import Codebook, Grid
+from bitsmith.ir.grids import TERNARY, TERNARY_BITS, Codebook, Grid
 
 BLOCK = 1 << 18
 """Elements that are rounded at a time."""
@@ -104,8 +104,10 @@ class Format:
             raise InternalError(f"a grid from {grid.lowest} to {grid.highest} in {self.type}")
 
     @property
-    def bits(self) -> int:
-        """What an element takes in storage."""
+    def bits(self) -> float:
+        """What an element takes in storage: a whole number, or 1.6 of a ternary weight."""
+        if self.grid == TERNARY:
+            return TERNARY_BITS
         return self.type.bits if self.grid is None else self.grid.bits
 
     @property
@@ -223,6 +225,12 @@ def to_power_of_two(chosen: Format) -> Format:
     lowest = (chosen.type.lowest - chosen.zero_point) * chosen.scale[0]
     zero_point = 0 if chosen.zero_point == 0 else math.floor(chosen.type.lowest - lowest / scale + 0.5)
     return Format(chosen.type, (scale,), min(max(zero_point, chosen.type.lowest), chosen.type.highest))
+
+
+def packed_bytes(elements: int, bits: float) -> int:
+    """Bytes of so many elements, packed at the bits that a format says."""
+    # Counted in fifths of a bit, which are whole for ternary weights too.
+    return -(-elements * round(5 * bits) // 40)
 
 
 def holding(lowest: int, highest: int) -> IntegerType:

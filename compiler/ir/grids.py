@@ -155,6 +155,9 @@ def offset(bits: int, upward: tuple[bool, ...]) -> Codebook:
 
 TERNARY = Codebook(((-1, 0, 1),), "ternary")
 
+TERNARY_BITS = 8 / 5
+"""Of a ternary weight in storage: five to a byte, since 3^5 = 243 does not exceed 256."""
+
 
 def powers(bits: int) -> Codebook:
     """0 and +-2^e for neighbouring exponents e: products are shifts (Miyashita et al. 2016, arXiv:1603.01025)."""

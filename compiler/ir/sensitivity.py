@@ -10,13 +10,15 @@ from types import MappingProxyType
 from typing import Any
 
 from bitsmith.errors import PipelineError
-from bitsmith.ir.allocation import WIDTHS, Allocation
+from bitsmith.ir.allocation import WEIGHT_WIDTHS, Allocation, is_width
 
-Losses = Mapping[int, float]
+Losses = Mapping[float, float]
 """Bits -> predicted loss; never rising with bits."""
 
-Pair = tuple[str, int, str, int]
+Pair = tuple[str, float, str, float]
 """A value and its bits, and another value and its bits."""
+
+_WIDTHS = {str(bits): bits for bits in WEIGHT_WIDTHS}
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,12 @@ class Sensitivity:
         )
 
 
-def falling(losses: Losses) -> dict[int, float]:
+def falling(losses: Losses) -> dict[float, float]:
     """Losses made never to rise with bits: where measuring says otherwise it is noise, and the larger one counts.
 
     Negative ones, which are noise around nothing, become 0.
     """
-    found: dict[int, float] = {}
+    found: dict[float, float] = {}
     worst = 0.0
     for bits in sorted(losses, reverse=True):
         worst = max(worst, losses[bits])
@@ -108,7 +110,7 @@ def falling(losses: Losses) -> dict[int, float]:
     return dict(sorted(found.items()))
 
 
-def _loss(tables: Mapping[str, Losses], name: str, bits: int) -> float:
+def _loss(tables: Mapping[str, Losses], name: str, bits: float) -> float:
     losses = tables[name]
     if bits > max(losses):
         return 0.0
@@ -135,10 +137,10 @@ def _tables_to_json(tables: Mapping[str, Losses]) -> dict[str, dict[str, float]]
     return {name: {str(bits): loss for bits, loss in losses.items()} for name, losses in tables.items()}
 
 
-def _tables(value: Any, where: str) -> dict[str, dict[int, float]]:
+def _tables(value: Any, where: str) -> dict[str, dict[float, float]]:
     if not isinstance(value, dict):
         raise _not_a_sensitivity("is no table by name", where)
-    found: dict[str, dict[int, float]] = {}
+    found: dict[str, dict[float, float]] = {}
     for name, losses in value.items():
         if not isinstance(losses, dict):
             raise _not_a_sensitivity(f"has no losses by bits for {name}", where)
@@ -158,9 +160,10 @@ def _interactions(value: Any, where: str) -> dict[Pair, float]:
     return found
 
 
-def _width(value: Any, where: str) -> int:
-    bits = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if type(bits) is not int or bits not in WIDTHS:
+def _width(value: Any, where: str) -> float:
+    """Bits as a number, or as the text that they are as a key."""
+    bits = _WIDTHS.get(value) if isinstance(value, str) else value
+    if not is_width(bits, WEIGHT_WIDTHS):
         raise _not_a_sensitivity(f"has {value!r} for bits", where)
     return bits
 

@@ -12,6 +12,7 @@ from typing import Any
 from bitsmith.allocation.budgets import FLASH, MEAN_ACTIVATION_BITS, MEAN_WEIGHT_BITS, RAM
 from bitsmith.errors import DataError, PipelineError
 from bitsmith.importing.onnx_file import read_model
+from bitsmith.ir.grids import TERNARY, TERNARY_BITS
 from bitsmith.ir.sensitivity import Sensitivity
 from bitsmith.metrics import METRICS, Mse, Sqnr, Top1
 from bitsmith.recipe import Recipe
@@ -88,6 +89,8 @@ class Job:
         """How to compile a candidate: a uniform one as anyone would who gives its bits, any other by its allocation."""
         legal = {"weights": self.target.weight_bits, "activations": self.target.activation_bits}
         mixed = [name for name in legal if getattr(self.recipe, name) == MIXED]
+        if candidate.bits == TERNARY_BITS and mixed == ["weights"]:
+            return replace(self.recipe, weights=TERNARY.kind)
         if candidate.bits is not None and all(candidate.bits in legal[name] for name in mixed):
             uniform: dict[str, Any] = dict.fromkeys(mixed, candidate.bits)
             return replace(self.recipe, **uniform)

@@ -27,7 +27,7 @@ class Candidate:
     name: str
     origin: str
     allocation: Allocation
-    bits: int | None = None
+    bits: float | None = None
 
     @property
     def key(self) -> str:

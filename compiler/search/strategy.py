@@ -13,10 +13,11 @@ from bitsmith.allocation.budgets import RESERVE
 from bitsmith.allocation.floors import floors
 from bitsmith.allocation.problem import LOSS, Bits, Problem, Solution, within
 from bitsmith.ir.allocation import Allocation
+from bitsmith.ir.grids import TERNARY_BITS
 from bitsmith.search.front import front
 from bitsmith.search.point import PROGRAM, SWAP, UNIFORM, Candidate, Point, key_of
 
-ANCHORS = (8, 4, 2, 3, 6, 5)
+ANCHORS = (8, 4, 2, 3, 6, 5, TERNARY_BITS)
 """Uniform widths, measured first: they span the sizes, and say what mixing widths has to beat."""
 
 LITTLE = 0.05
@@ -136,7 +137,7 @@ class Strategy:
                 allocation = self.problem.allocation(moved)
                 yield Candidate(f"swap-{key_of(allocation)}", SWAP, allocation)
 
-    def _steps(self, bits: Bits, direction: int) -> Iterator[tuple[str, int]]:
+    def _steps(self, bits: Bits, direction: int) -> Iterator[tuple[str, float]]:
         """Of each group that has one, the next wider (1) or narrower (-1) width."""
         for group in self.problem.groups:
             place = group.widths.index(bits[group.name]) + direction
@@ -144,14 +145,14 @@ class Strategy:
                 yield group.name, group.widths[place]
 
 
-def uniform(problem: Problem, bits: int) -> Bits:
+def uniform(problem: Problem, bits: float) -> Bits:
     """The same width everywhere; a group that may not have it gets the next wider, or else its widest."""
     return {
         group.name: next((one for one in group.widths if one >= bits), group.widths[-1]) for group in problem.groups
     }
 
 
-def bits_of(problem: Problem, allocation: Allocation) -> dict[str, int]:
+def bits_of(problem: Problem, allocation: Allocation) -> dict[str, float]:
     """The width of each group in an allocation; of a settled group, the one it has."""
     named = {**allocation.weights, **allocation.activations}
     return {group.name: named.get(group.name, group.widths[-1]) for group in problem.groups}

@@ -60,8 +60,8 @@ class Classes:
         scores = self._run({})
         self._wanted = scores.argmax(axis=1)
         self._probabilities = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
-        self._weights_at: dict[int, Mapping[str, Format]] = {}
-        self._activations_at: dict[int, Mapping[str, Format]] = {}
+        self._weights_at: dict[float, Mapping[str, Format]] = {}
+        self._activations_at: dict[float, Mapping[str, Format]] = {}
 
     @property
     def samples(self) -> int:
@@ -113,19 +113,21 @@ class Classes:
             **{name: self._activations(bits)[name] for name, bits in chosen.activations.items()},
         }
 
-    def _weights(self, bits: int) -> Mapping[str, Format]:
+    def _weights(self, bits: float) -> Mapping[str, Format]:
         """The format of every weight at this width."""
         if bits not in self._weights_at:
             self._weights_at[bits] = self._planned(
-                QuantizeWeights(bits, self._granularity, group=self._group, scales=self._module.target.scales)
+                QuantizeWeights(
+                    granularity=self._granularity, group=self._group, scales=self._module.target.scales
+                ).of_width(bits)
             )
         return self._weights_at[bits]
 
-    def _activations(self, bits: int) -> Mapping[str, Format]:
+    def _activations(self, bits: float) -> Mapping[str, Format]:
         """The format of every activation at this width."""
         if bits not in self._activations_at:
             self._activations_at[bits] = self._planned(
-                QuantizeActivations(bits, bits, "mse", scales=self._module.target.scales)
+                QuantizeActivations(int(bits), int(bits), "mse", scales=self._module.target.scales)
             )
         return self._activations_at[bits]
 

@@ -75,5 +75,5 @@ def _mean(nats: Sequence[float]) -> float:
     return sum(nats) / len(nats)
 
 
-def _narrowest(allocation: Allocation) -> int:
+def _narrowest(allocation: Allocation) -> float:
     return min([*allocation.weights.values(), *allocation.activations.values()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -228,7 +229,7 @@ class _Search:
             exponents = np.ceil(np.log2(covering))
             powers: Reals = np.exp2(exponents + np.arange(-OCTAVES, 1)[:, None, None])
             return powers
-        parts = np.append(np.linspace(NARROWEST.get(self.chosen.bits, 0.7), 1.0, CANDIDATES), WIDEST)
+        parts = np.append(np.linspace(NARROWEST.get(math.ceil(self.chosen.bits), 0.7), 1.0, CANDIDATES), WIDEST)
         scales: Reals = np.maximum(parts[:, None, None] * covering, FLOOR * self.unit)
         return scales
 

@@ -119,10 +119,11 @@ def levels_of(chosen: Format, shape: tuple[int, int, int]) -> Levels:
         return Interval(-highest, highest)
     if not isinstance(grid, Codebook):
         return Multiples(grid.spread(inputs).reshape(shape), grid.code)
-    if len(grid.rows) == 1 and grid.kind == "offset":
-        return Interval(np.array(grid.rows[0][0], np.float64), np.array(grid.rows[0][-1], np.float64))
     if len(grid.rows) == 1:
-        return Listed(np.array(grid.rows[0], np.float64))
+        first, *_, last = integers = grid.rows[0]
+        if len(integers) == last - first + 1:
+            return Interval(np.array(first, np.float64), np.array(last, np.float64))
+        return Listed(np.array(integers, np.float64))
     ends = np.array([(row[0], row[-1]) for row in grid.rows], np.float64)
     if any(len(row) != last - first + 1 for row, (first, last) in zip(grid.rows, ends, strict=True)):
         raise InternalError(f"rounding to a {grid.kind} codebook with different gaps in each channel")

@@ -42,7 +42,7 @@ def spared(weight: Reals, gram: Reals, found: Fit, price: float, damping: float)
     spread = scale.reshape(groups, rows) if found.format.is_per_channel else np.full((groups, rows), scale[0])
     problem = Rounding(weight, gram, spread, levels_of(found.format, weight.shape)).damped(damping)
     signal = float(problem.products(weight, weight).mean())
-    integers = spare(problem, found.integers.astype(np.float64), price * signal, found.format.bits)
+    integers = spare(problem, found.integers.astype(np.float64), price * signal, found.format.type.bits)
     return replace(found, integers=integers.astype(np.int64))
 
 

@@ -91,7 +91,8 @@ class MeasureSensitivity(Pass):
     divergence:  softened, or plain probabilities (see Divergence).
     pairs:       whether to measure, too, what each weight and the next one lose together beyond their sum.
     samples:     how many of the calibration data are run, at most; large models are run on fewer.
-    weights, activations: bits to measure, as 2+3+4; of these, the ones that the target runs.
+    weights, activations: bits to measure, as 1.6+2+3, where 1.6 stands for ternary weights; of these, the ones that
+                 the target runs.
     granularity: of weights, channel or tensor; empty for the target's first.
     """
 
@@ -101,7 +102,7 @@ class MeasureSensitivity(Pass):
     divergence: str = SOFTENED
     pairs: bool = False
     samples: int = 64
-    weights: str = "2+3+4+5+6+8"
+    weights: str = "1.6+2+3+4+5+6+8"
     activations: str = "2+3+4+5+6+8"
     granularity: str = ""
 
@@ -138,11 +139,11 @@ class MeasureSensitivity(Pass):
         given = module.require_calibration()
         granularity = self.granularity or target.granularities[0]
         narrow = {
-            bits: _planned(QuantizeWeights(bits, granularity, scales=target.scales), module)
-            for bits in self._widths(self.weights, target.weight_bits)
+            bits: _planned(QuantizeWeights(granularity=granularity, scales=target.scales).of_width(bits), module)
+            for bits in self._widths(self.weights, target.weight_widths)
         }
         ranges = {
-            bits: _planned(QuantizeActivations(bits, bits, "mse", scales=target.scales), module)
+            bits: _planned(QuantizeActivations(int(bits), int(bits), "mse", scales=target.scales), module)
             for bits in self._widths(self.activations, target.activation_bits)
         }
         weights = [
@@ -158,13 +159,14 @@ class MeasureSensitivity(Pass):
         divergence = Divergence.of(graph, data, self.divergence, batch_size(graph, len(data)))
         return Study(graph, data, weights, activations, divergence, module.seed, module.progress)
 
-    def _widths(self, text: str, legal: Sequence[int]) -> list[int]:
+    def _widths(self, text: str, legal: Sequence[float]) -> list[float]:
         """Bits that are asked for and legal, ascending."""
         where, fix = f"pass {self.name}", "Write bits as 2+3+4."
-        parts = text.split("+")
-        if not all(part.isdecimal() for part in parts):
-            raise PipelineError(f"{text} is no list of bits", where=where, fix=fix)
-        found = sorted({int(part) for part in parts} & set(legal))
+        try:
+            asked = {float(part) for part in text.split("+")}
+        except ValueError:
+            raise PipelineError(f"{text} is no list of bits", where=where, fix=fix) from None
+        found = [one for one in sorted(legal) if one in asked]
         if not found:
             raise PipelineError(f"the target runs none of {text} bits", where=where, fix=f"It runs {legal}.")
         return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bitsmith.passes.sensitivity.felt import Arrays, Felt
 from bitsmith.passes.sensitivity.study import Study, Table, on_grid, samples_on_grid
 
-Rounded = Mapping[str, Mapping[int, Arrays]]
+Rounded = Mapping[str, Mapping[float, Arrays]]
 """By weight and bits: the constants that then stand in its layer."""
 
 

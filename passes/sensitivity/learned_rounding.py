@@ -38,7 +38,7 @@ class Learned:
     """
 
     constants: Rounded
-    errors: Mapping[str, Mapping[int, float]]
+    errors: Mapping[str, Mapping[float, float]]
 
 
 def learned(study: Study, free: bool) -> Learned:
@@ -55,15 +55,15 @@ def learned(study: Study, free: bool) -> Learned:
             for part in study.weights:
                 grams[part.name].add(network.activations[part.layer.nodes[0].operand(0).name])
             del network
-        constants: dict[str, dict[int, dict[str, FloatArray]]] = {}
-        errors: dict[str, dict[int, float]] = {}
+        constants: dict[str, dict[float, dict[str, FloatArray]]] = {}
+        errors: dict[str, dict[float, float]] = {}
         for index, part in enumerate(study.weights):
             study.progress("learn rounding", index, len(study.weights))
             constants[part.name], errors[part.name] = _rounded(part, grams.pop(part.name).result(), free)
     return Learned(constants, errors)
 
 
-def _rounded(part: WeightPart, gram: Gram, free: bool) -> tuple[dict[int, dict[str, FloatArray]], dict[int, float]]:
+def _rounded(part: WeightPart, gram: Gram, free: bool) -> tuple[dict[float, dict[str, FloatArray]], dict[float, float]]:
     """The constants and the error at each width of one weight."""
     node = part.layer.nodes[0]
     rows = rows_of(node)
@@ -79,8 +79,8 @@ def _rounded(part: WeightPart, gram: Gram, free: bool) -> tuple[dict[int, dict[s
         part_of_rows = slice(start, start + at_once)
         error[:, part_of_rows] = found = _error(problem.rows(part_of_rows), refit)
         squares[:, part_of_rows] = np.einsum("grk,grk->gr", found @ matrix, found)
-    constants: dict[int, dict[str, FloatArray]] = {}
-    errors: dict[int, float] = {}
+    constants: dict[float, dict[str, FloatArray]] = {}
+    errors: dict[float, float] = {}
     for index, bits in enumerate(part.formats):
         here = slice(index * rows.shape[1], (index + 1) * rows.shape[1])
         errors[bits] = float(squares[:, here].sum())

@@ -18,7 +18,7 @@ from bitsmith.ir.sharing import MOVES
 from bitsmith.progress import Progress, silent
 
 FloatArray = npt.NDArray[np.float32]
-Table = dict[str, dict[int, float]]
+Table = dict[str, dict[float, float]]
 """By name and bits: nats, or whatever else is told of a part at a width."""
 
 MEMORY = 80 << 20
@@ -37,7 +37,7 @@ class WeightPart:
 
     layer: Layer
     value: Value
-    formats: Mapping[int, Format]
+    formats: Mapping[float, Format]
 
     @property
     def name(self) -> str:
@@ -53,7 +53,7 @@ class ActivationPart:
     """All values that share one format, named by the first of them, and that format, by bits."""
 
     values: tuple[Value, ...]
-    formats: Mapping[int, Format]
+    formats: Mapping[float, Format]
 
     @property
     def name(self) -> str:

@@ -71,12 +71,12 @@ def second_order(study: Study) -> tuple[Table, Table]:
     return weights, activations
 
 
-def _add(losses: dict[int, float], more: dict[int, float], share: float) -> None:
+def _add(losses: dict[float, float], more: dict[float, float], share: float) -> None:
     for bits, loss in more.items():
         losses[bits] += share * loss
 
 
-def _of_weight(part: WeightPart, felt: Felt, random: np.random.Generator) -> dict[int, float]:
+def _of_weight(part: WeightPart, felt: Felt, random: np.random.Generator) -> dict[float, float]:
     array = part.array
     curvature = fisher_trace(lambda change: felt.constants(part.layer, {part.name: array + change}), array, random)
     return {
@@ -85,7 +85,9 @@ def _of_weight(part: WeightPart, felt: Felt, random: np.random.Generator) -> dic
     }
 
 
-def _of_activation(part: ActivationPart, felt: Felt, network: Network, random: np.random.Generator) -> dict[int, float]:
+def _of_activation(
+    part: ActivationPart, felt: Felt, network: Network, random: np.random.Generator
+) -> dict[float, float]:
     """Of each activation in the group by itself, summed."""
     losses = dict.fromkeys(part.formats, 0.0)
     for name in part.computed:

@@ -152,6 +152,13 @@ def test_a_missing_file_is_told(target_file: Path) -> None:
         load_target(target_file)
 
 
+def test_weights_may_be_ternary_where_the_target_says_so() -> None:
+    assert Target("t", "none", weight_bits=(8, 2)).weight_widths == (8, 2)
+    assert Target("t", "none", weight_bits=(8, 2), weight_formats=("int", "ternary")).weight_widths == (8, 2, 1.6)
+    # A ternary weight is an integer of two bits, wherever it is not packed.
+    assert Target("t", "none", weight_bits=(8, 4), weight_formats=("int", "ternary")).weight_widths == (8, 4)
+
+
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(TargetError, match=r"no target called onnxruntme\. Did you mean onnxruntime\?"):
         load_target("onnxruntme")

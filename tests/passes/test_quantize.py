@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bitsmith.execution.interpreter import run
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.allocation import Allocation
 from bitsmith.ir.bounds import bounds
+from bitsmith.ir.grids import TERNARY
 from bitsmith.ir.integer import Concat, Conv, IntegerGraph, Linear, Table
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
@@ -233,7 +235,7 @@ def test_a_bound_per_channel_is_rounded_to_the_grid_once(x: Array, caps: list[fl
     ("weights", "bits"),
     [
         ("bits=2", 2),
-        ("format=ternary", 2),
+        ("format=ternary", 1.6),
         ("bits=2,format=codebook", 2),
         ("bits=4,format=codebook", 4),
         ("bits=4,format=powers", 4),
@@ -243,7 +245,7 @@ def test_a_bound_per_channel_is_rounded_to_the_grid_once(x: Array, caps: list[fl
         ("bits=4,group=4", 4),
     ],
 )
-def test_integers_stay_on_the_grid_that_was_chosen(x: Array, weights: str, bits: int, largest_bias: float) -> None:
+def test_integers_stay_on_the_grid_that_was_chosen(x: Array, weights: str, bits: float, largest_bias: float) -> None:
     random = np.random.default_rng(1)
     constants = {
         "w": random.normal(size=(3, 4, 3, 3)).astype(np.float32),
@@ -276,12 +278,18 @@ TWO_CONVS = [
     helper.make_node("Conv", ["m", "v", "b"], ["y"], name="second"),
 ]
 NARROW = Target("test", "none", weight_bits=(8, 4, 2), activation_bits=(8, 4))
+TERNARY_TOO = replace(NARROW, weight_formats=("int", "ternary"))
 
 
-def allocated(x: Array, allocation: Allocation, passes: str = "quantize-weights,quantize-activations") -> Module:
+def allocated(
+    x: Array,
+    allocation: Allocation,
+    passes: str = "quantize-weights,quantize-activations",
+    target: Target = NARROW,
+) -> Module:
     constants = {"w": np.ones((4, 4, 1, 1), np.float32), "v": np.ones((4, 4, 3, 3), np.float32), "b": np.zeros(4)}
     made = model(TWO_CONVS, [4, 6, 6], {name: array.astype(np.float32) for name, array in constants.items()})
-    module = Module(load_graph(made), NARROW, Dataset.from_arrays({"x": x}), allocation=allocation)
+    module = Module(load_graph(made), target, Dataset.from_arrays({"x": x}), allocation=allocation)
     Pipeline.parse(f"{NORMALISE},calibrate,{passes},quantize-biases,integerize").run(module)
     return module
 
@@ -298,6 +306,9 @@ def test_an_allocation_goes_before_the_options_of_the_passes(x: Array) -> None:
     }
     plan = allocated(x, Allocation({"v": 4}), "quantize-weights{bits=2},quantize-activations{bits=4,edges=4}").plan
     assert [plan[name].bits for name in ("w", "v", "x", "c")] == [2, 4, 4, 4]
+    by_tensor = "quantize-weights{granularity=tensor},quantize-activations"
+    plan = allocated(x, Allocation({"v": 1.6}), by_tensor, TERNARY_TOO).plan
+    assert (plan["v"].grid, len(plan["v"].scale), plan["w"].grid) == (TERNARY, 1, None)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +317,7 @@ def test_an_allocation_goes_before_the_options_of_the_passes(x: Array) -> None:
         (Allocation({"u": 4}), "there is no weight u. Known: v, w."),
         (Allocation({}, {"d": 4}), "there is no activation d"),
         (Allocation({"w": 3}), "3-bit weights"),
+        (Allocation({"w": 1.6}), r"w is to have ternary weights \(1.6 bits\)"),
         (Allocation({}, {"c": 2}), "2-bit activations"),
         (Allocation({}, {"c": 8, "m": 4}), r"c \(8 bits\) and m \(4 bits\) share one format"),
     ],

@@ -10,6 +10,7 @@ from bitsmith.allocation.problem import Group
 from bitsmith.dataset import Dataset
 from bitsmith.ir.allocation import Allocation
 from bitsmith.ir.graph import Graph
+from bitsmith.ir.grids import TERNARY_BITS
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.ir.linear import LINEAR, weight_value
 from bitsmith.ir.sensitivity import Sensitivity
@@ -20,26 +21,31 @@ from bitsmith.target import Target
 
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 BOARD = Target(
-    "board", "onnxruntime", weight_bits=WIDTHS, activation_bits=WIDTHS, granularities=("channel", "tensor", "group")
+    "board",
+    "onnxruntime",
+    weight_bits=WIDTHS,
+    activation_bits=WIDTHS,
+    granularities=("channel", "tensor", "group"),
+    weight_formats=("int", "ternary"),
 )
 
 
 def sensitivity_of(graph: Graph, seed: int = 0, widths: tuple[int, ...] = WIDTHS) -> Sensitivity:
-    """Losses that fall fourfold a bit, from a random one for each weight and activation."""
+    """Losses that fall fourfold a bit, from a random one for each weight and activation; weights may be ternary."""
     random = np.random.default_rng(seed)
 
-    def losses() -> dict[int, float]:
+    def losses(widths: tuple[float, ...]) -> dict[float, float]:
         worst = float(random.lognormal())
         return {bits: worst * 4.0 ** (widths[0] - bits) for bits in widths}
 
-    weights = {weight_value(node).name: losses() for node in graph.nodes(*LINEAR)}
-    return Sensitivity("made up", weights, {group[0].name: losses() for group in activation_groups(graph)})
+    weights = {weight_value(node).name: losses((TERNARY_BITS, *widths)) for node in graph.nodes(*LINEAR)}
+    return Sensitivity("made up", weights, {group[0].name: losses(widths) for group in activation_groups(graph)})
 
 
-def random_bits(groups: tuple[Group, ...], seed: int) -> dict[str, int]:
+def random_bits(groups: tuple[Group, ...], seed: int) -> dict[str, float]:
     """One of each group's widths."""
     random = np.random.default_rng(seed)
-    return {group.name: int(random.choice(group.widths)) for group in groups}
+    return {group.name: group.widths[random.integers(len(group.widths))] for group in groups}
 
 
 def integers(graph: Graph, target: Target, allocation: Allocation, weights: str = "", seed: int = 0) -> IntegerGraph:

@@ -30,7 +30,7 @@ from tests.integration.onnx_cases import CASES
 from tests.sketch import Sketch, normal
 
 WIDE = replace(BOARD, activation_bits=(*BOARD.activation_bits, 12, 16))
-CYCLES = {f"{w}x{a}": 1.0 + w / 8 + a / 16 for w in BOARD.weight_bits for a in WIDE.activation_bits}
+CYCLES = {f"{w}x{a}": 1.0 + w / 8 + a / 16 for w in BOARD.weight_widths for a in WIDE.activation_bits}
 TARGET = replace(WIDE, cycles=CYCLES, code=1234)
 
 
@@ -57,7 +57,7 @@ def estimated(graph: IntegerGraph) -> int:
 
 
 def assert_equal_costs(
-    graph: Graph, problem: Problem, target: Target, bits: dict[str, int], weights: str = ""
+    graph: Graph, problem: Problem, target: Target, bits: dict[str, float], weights: str = ""
 ) -> dict[str, float]:
     """Predicted costs with these widths are those of the integer graph; to the byte, though floats may add up apart.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitsmith.errors import InternalError
-from bitsmith.ir.formats import Format, IntegerType, holding
+from bitsmith.ir.formats import Format, IntegerType, holding, packed_bytes
 from bitsmith.ir.grids import (
     LARGEST_MULTIPLIER,
     MINIFLOATS,
@@ -93,12 +96,17 @@ def test_the_channel_axis_is_the_formats() -> None:
 def test_storage_is_what_the_grid_takes() -> None:
     assert Format(IntegerType(8), (1.0,)).bits == 8
     assert Format(IntegerType(3), (1.0,), grid=offset(2, (True,))).bits == 2
-    assert Format(IntegerType(2), (1.0,), grid=TERNARY).bits == 2
+    assert Format(IntegerType(2), (1.0,), grid=TERNARY).bits == 1.6
     assert Format(IntegerType(2), (1.0,), grid=TERNARY).to_json()["grid"] == {
         "kind": "ternary",
         "bits": 2,
         "rows": [[-1, 0, 1]],
     }
+
+
+@given(st.integers(0, 10**12), st.sampled_from((Fraction(8, 5), *range(1, 17))))
+def test_packed_elements_take_whole_bytes(elements: int, bits: Fraction) -> None:
+    assert packed_bytes(elements, float(bits)) == math.ceil(elements * bits / 8)
 
 
 @pytest.mark.parametrize(("lowest", "highest", "bits"), [(-1, 1, 2), (-2, 1, 2), (-1, 2, 3), (-128, 127, 8), (0, 1, 2)])

@@ -14,7 +14,7 @@ from bitsmith.ir.sensitivity import Sensitivity, falling
 
 MEASURED = Sensitivity(
     "direct",
-    {"w": {2: 0.5, 4: 0.125, 8: 0.0}, "v": {2: 0.25, 4: 0.0}},
+    {"w": {1.6: 0.75, 2: 0.5, 4: 0.125, 8: 0.0}, "v": {2: 0.25, 4: 0.0}},
     {"a": {4: 1.0, 8: 0.5}},
     {("w", 2, "v", 2): 0.0625, ("w", 2, "a", 8): -0.25},
 )

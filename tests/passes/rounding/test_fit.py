@@ -65,7 +65,7 @@ def test_integers_are_on_the_grid_that_is_found(grid: Grid) -> None:
     found = fit(weight, gram, on(grid))
     assert found.format.grid is not None
     assert type(found.format.grid) is type(grid)
-    assert found.format.bits == grid.bits
+    assert found.format.grid.bits == grid.bits
     assert found.format.grid.holds(found.integers.reshape(GROUPS * ROWS, K))
     # A format rounds what is on its grid to itself.
     again = found.format.quantize(found.rounded.reshape(GROUPS * ROWS, K))

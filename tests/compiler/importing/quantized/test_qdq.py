@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -14,6 +15,7 @@ from bitsmith.errors import ModelError, UnsupportedError, VerificationError
 from bitsmith.fidelity import compare
 from bitsmith.importing.quantized.load import is_quantized, load_quantized
 from bitsmith.ir.integer import Conv, Linear, Table
+from bitsmith.legality import check
 from tests.compiler.importing.quantized.sketches import QuantizedSketch, adopted, held_to_the_file, integers, kinds
 from tests.sketch import Sketch, normal
 
@@ -390,6 +392,42 @@ def test_what_cannot_be_taken_is_refused_by_name(change: str, what: str) -> None
     assert what in caught.value.what
     assert caught.value.where
     assert caught.value.fix.endswith(".")
+
+
+def faulty_model() -> onnx.ModelProto:
+    """A network with a fault of another kind wherever there is one to make."""
+    sketch = QuantizedSketch(opset=21, ir_version=10, x=("N", 8), z=("N", 8))
+    weight = [sketch.weight(integers(8, 8, seed=seed), 0.01) for seed in range(3)]
+    first = sketch.add("MatMul", "x", weight[0])
+    second = sketch.add("MatMul", sketch.rounded(first, 0.1), sketch.hold(normal(8, 8)))
+    scales, zeros = sketch.hold(np.linspace(0.1, 0.2, 8, dtype=np.float32)), sketch.hold(np.zeros(8, np.int8))
+    spread = sketch.add("DequantizeLinear", sketch.add("QuantizeLinear", second, scales, zeros), scales, zeros)
+    third = sketch.add("Mul", spread, normal(8))
+    island = sketch.add("Sigmoid", sketch.add("MatMul", sketch.rounded(third, 0.1), weight[1]))
+    apart = sketch.add("Concat", sketch.rounded(island, 0.1), sketch.rounded("z", 0.2), axis=1)
+    twice = sketch.add("MatMul", sketch.rounded("z", 0.2), weight[2])
+    return sketch.quantized(
+        apart, sketch.rounded(twice, 0.1, output="y"), sketch.rounded(twice, 0.2, output="w"), sketch.add("Sin", "z")
+    )
+
+
+def test_check_lists_all_that_cannot_be_taken_and_a_compile_says_how_many(tmp_path: Path) -> None:
+    onnx.save(faulty_model(), tmp_path / "faulty.onnx")
+    found = check(tmp_path / "faulty.onnx", "cortex-m4")
+    assert [(one.where.split()[0], one.reason) for one in found.refusals] == [
+        ("Quantizer", "a scale per channel for the activation v6_0, and not depthwise convolutions alone read it"),
+        ("input", "z is rounded for one reader, and not, or otherwise, for Sin sin26"),
+        ("Concat", "its operands are on different grids, and its result is not quantized"),
+        ("Gemm", "v21_0 is rounded for one reader, and not, or otherwise, for Quantizer v24_0.quantizer"),
+        ("Mul", "its constant operand held14 is not quantized"),
+        ("Gemm", "it reads x in float"),
+        ("Gemm", "its weight held11 is not quantized"),
+        ("Gemm", "v12_0 is left in float"),
+        ("Sin", "v26_0 is left in float"),
+    ]
+    assert all(one.where and one.fix.endswith(".") for one in found.refusals)
+    with pytest.raises(UnsupportedError, match=r"v6_0.* 8 more: `bitsmith check` lists all\."):
+        adopted(faulty_model())
 
 
 @pytest.mark.parametrize("operands", [0, 1])
