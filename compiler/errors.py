@@ -44,7 +44,14 @@ class ModelError(BitsmithError):
 
 
 class UnsupportedError(ModelError):
-    """An op, attribute or shape that bitsmith or the target cannot do, refused by name."""
+    """An op, attribute or shape that bitsmith or the target cannot do, refused by name.
+
+    each: all that was found along with it, one by one; by default it alone.
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.each: tuple[UnsupportedError, ...] = (self,)
 
 
 class DataError(BitsmithError):

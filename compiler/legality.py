@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from bitsmith import registry
 from bitsmith.backend import Backend, Refusal
-from bitsmith.errors import UnsupportedError, ended
+from bitsmith.errors import UnsupportedError
+from bitsmith.faults import Faults
 from bitsmith.importing.load import load_graph
 from bitsmith.importing.quantized.load import is_quantized, load_quantized
 from bitsmith.ir.graph import Graph
@@ -40,20 +41,25 @@ def check(
 ) -> Findings:
     """Load and normalise a model, and list what blocks it; what cannot be read at all is raised."""
     chosen = target if isinstance(target, Target) else load_target(target)
-    adopted = is_quantized(model)
+    adopted, faults = is_quantized(model), Faults()
     try:
         if adopted:
             quantized = load_quantized(model, input_shapes)
             graph = quantized.graph
-            adopting = Pipeline(Pipeline.parse(ADOPT).passes[:-1])
-            adopting.run(Module(graph, chosen, quantizers=quantized.quantizers))
+            module = Module(graph, chosen, quantizers=quantized.quantizers)
+            # What one pass refuses does not keep the next from being asked.
+            for one in Pipeline.parse(ADOPT).passes[:-1]:
+                with faults.held():
+                    one.run(module)
         else:
             graph = load_graph(model, input_shapes)
             Pipeline.parse(NORMALISE).run(Module(graph, chosen))
     except UnsupportedError as fault:
         return Findings(chosen.name, {}, [Refusal(fault.where, fault.what, fault.fix)])
     ops = Counter(node.op for node in graph.nodes())
-    return Findings(chosen.name, dict(sorted(ops.items())), refusals(graph, chosen, backend_of(chosen)), adopted)
+    found = [Refusal(fault.where, fault.what, fault.fix) for fault in faults.found]
+    found += refusals(graph, chosen, backend_of(chosen))
+    return Findings(chosen.name, dict(sorted(ops.items())), found, adopted)
 
 
 def backend_of(target: Target) -> Backend:
@@ -70,11 +76,7 @@ def refusals(graph: Graph, target: Target, backend: Backend) -> list[Refusal]:
 
 def require_legal(graph: Graph, target: Target, backend: Backend) -> None:
     """Raise UnsupportedError for the first refusal, with how many more there are."""
-    found = refusals(graph, target, backend)
-    if not found:
-        return
-    first, more = found[0], len(found) - 1
-    fix = ended(first.fix) if first.fix else ""
-    if more:
-        fix += f" {more} more: `bitsmith check` lists all."
-    raise UnsupportedError(first.reason, where=first.where, fix=fix.strip())
+    faults = Faults()
+    for one in refusals(graph, target, backend):
+        faults.add(UnsupportedError(one.reason, where=one.where, fix=one.fix))
+    faults.require_none()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bitsmith.faults import Faults
 from bitsmith.ir.formats import Plan
 from bitsmith.ir.fusion import is_left_to_host, materialised
 from bitsmith.ir.graph import Graph
@@ -29,22 +30,26 @@ class AdoptQuantizers(Pass):
 
     A value that would vanish into the op behind it, and so be rounded once less than in the file, is kept apart by a
     Reshape to its own shape. Outputs and operands of sums in float get 16 bits over the static bound of what makes
-    them. All other values, weights and constant operands must have quantizers: UnsupportedError names the first that
-    has none.
+    them. All other values, weights and constant operands must have quantizers: UnsupportedError names those that have
+    none, and whatever else there is that integers, or the target, do not do.
     """
 
     name: ClassVar[str] = "adopt-quantizers"
     preserves: ClassVar[bool] = False
 
     def run(self, module: Module) -> Changes:
-        changes = Changes()
+        changes, faults = Changes(), Faults()
         graph, quantizers = module.graph, module.require_quantizers()
-        settled = Settled(graph, dict(quantizers.activations), changes)
+        settled = Settled(graph, dict(quantizers.activations), changes, faults)
         settled.settle()
-        formats = {value: for_target(one, value.name, module.target) for value, one in settled.formats.items()}
-        formats |= operand_formats(graph, quantizers, module.target)
-        parameters, rounded = parameter_formats(graph, quantizers, formats, module.target)
-        derived = derive(graph, settled, formats, parameters, module.target)
+        formats = dict(settled.formats)
+        for value, one in settled.formats.items():
+            with faults.held():
+                formats[value] = for_target(one, value.name, module.target)
+        formats |= operand_formats(graph, quantizers, module.target, faults)
+        parameters, rounded = parameter_formats(graph, quantizers, formats, module.target, faults)
+        derived = derive(graph, formats, module.target, faults)
+        faults.require_none()
         formats |= derived
         for value in derived:
             changes.note(f"{value.name} is in float in the file: {formats[value].bits} bits over what it can reach")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import UnsupportedError
+from bitsmith.faults import Faults
 from bitsmith.ir.formats import Format
 from bitsmith.ir.graph import Graph, Node
 from bitsmith.ir.quantizers import QUANTIZER, Quantizer
@@ -15,12 +16,12 @@ from bitsmith.ir.quantizers import QUANTIZER, Quantizer
 Reals = npt.NDArray[np.float64]
 
 
-def share_scales(graph: Graph, quantizers: dict[str, Quantizer]) -> None:
+def share_scales(graph: Graph, quantizers: dict[str, Quantizer], faults: Faults) -> None:
     """Let every activation have one scale; the factors between go into the layers on both sides.
 
     With scales s_c and s the largest of them, round(x_c / s_c) = round((k_c x_c) / s) with k_c = s / s_c: the layer in
     front makes k_c x_c of its outputs, as Relu lets pass, and the depthwise one behind divides its weights by it. Each
-    only changes the scale of a channel's weights, and no integer. UnsupportedError where it does not go like that.
+    only changes the scale of a channel's weights, and no integer. Where it does not go like that is a fault.
     """
     for node in graph.nodes(QUANTIZER):
         quantizer = quantizers[node.name]
@@ -28,10 +29,12 @@ def share_scales(graph: Graph, quantizers: dict[str, Quantizer]) -> None:
             continue
         reason = _share(graph, node, quantizer.format)
         if reason is not None:
-            raise UnsupportedError(
-                f"a scale per channel for the activation {node.operand(0).name}, and {reason}",
-                where=node.where,
-                fix="Quantize activations per tensor; only weights may have a scale per channel.",
+            faults.add(
+                UnsupportedError(
+                    f"a scale per channel for the activation {node.operand(0).name}, and {reason}",
+                    where=node.where,
+                    fix="Quantize activations per tensor; only weights may have a scale per channel.",
+                )
             )
         kept = quantizer.format
         quantizers[node.name] = replace(quantizer, format=Format(kept.type, (max(kept.scale),), kept.zero_point))

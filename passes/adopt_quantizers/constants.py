@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import UnsupportedError
-from bitsmith.ir.formats import Format, IntegerType
+from bitsmith.faults import Faults
+from bitsmith.ir.formats import Format, IntegerType, symmetric
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.linear import LINEAR, bias_value, output_axis, weight_value
 from bitsmith.ir.quantizers import Quantizers
@@ -30,59 +31,77 @@ WHOLE = 1e-2
 """How far from a whole number of steps a bias may be that was stored in them, beside what float32 loses."""
 
 
-def operand_formats(graph: Graph, quantizers: Quantizers, target: Target) -> dict[Value, Format]:
+def operand_formats(graph: Graph, quantizers: Quantizers, target: Target, faults: Faults) -> dict[Value, Format]:
     """The format of each constant that is read like an activation."""
     found = {}
     for value in constant_operands(graph):
-        if value.name not in quantizers.operands:
-            raise UnsupportedError(
-                f"its constant operand {value.name} is not quantized", where=value.consumers[0].where, fix=QUANTIZE_BOTH
-            )
-        format = quantizers.operands[value.name]
-        if format is None:
-            raise UnsupportedError(
-                f"its constant operand {value.name} has a scale per channel",
-                where=value.consumers[0].where,
-                fix="Quantize it per tensor.",
-            )
-        found[value] = for_target(format, value.name, target)
+        # One at fault stands in for itself, so that what reads it is looked at all the same.
+        found[value] = symmetric(float(np.abs(value.array).max(initial=0)) or 1.0, IntegerType(8))
+        with faults.held():
+            found[value] = for_target(_operand_format(value, quantizers), value.name, target)
     return found
 
 
+def _operand_format(value: Value, quantizers: Quantizers) -> Format:
+    """The file's own format of a constant."""
+    where = value.consumers[0].where
+    if value.name not in quantizers.operands:
+        raise UnsupportedError(f"its constant operand {value.name} is not quantized", where=where, fix=QUANTIZE_BOTH)
+    format = quantizers.operands[value.name]
+    if format is None:
+        raise UnsupportedError(
+            f"its constant operand {value.name} has a scale per channel", where=where, fix="Quantize it per tensor."
+        )
+    return format
+
+
 def parameter_formats(
-    graph: Graph, quantizers: Quantizers, formats: Mapping[Value, Format], target: Target
+    graph: Graph, quantizers: Quantizers, formats: Mapping[Value, Format], target: Target, faults: Faults
 ) -> tuple[dict[str, Format], dict[str, Reals]]:
     """Formats of weights and biases by name; and, by node where something has to be rounded for it, see `Adopted`."""
     found: dict[str, Format] = {}
     rounded: dict[str, Reals] = {}
     for node in graph.nodes(*LINEAR):
-        if node.operand(0) not in formats:
-            raise UnsupportedError(f"it reads {node.operand(0).name} in float", where=node.where, fix=QUANTIZE_BOTH)
-        weight, bias = weight_value(node), bias_value(node)
-        step = formats[node.operand(0)].scale[0]
-        scales = _weight_scales(node, quantizers, target)
-        real = np.zeros_like(scales) if bias is None or bias.constant is None else _bias(node, bias.constant, scales)
-        coarser = np.maximum(scales, np.abs(real) / step / LARGEST_BIAS)
-        is_shared = bool(np.ptp(coarser) <= CLOSE * coarser.max())
-        if is_shared or "channel" not in target.granularities:
-            _require_shared(node, is_shared, target)
-            coarser = coarser[:1]
-        axis = None if is_shared else output_axis(node)
-        kind = IntegerType(quantizers.weights[weight.name].bits)
-        found[weight.name] = Format(kind, tuple(float(one) for one in coarser), axis=axis)
-        require_scales(found[weight.name].scale, weight.name, target)
-        products = step * np.array(found[weight.name].scale)
-        steps = real / products
-        is_whole = np.abs(steps - np.rint(steps)) <= WHOLE + np.abs(steps) * 2.0**-22
-        # Weights on a coarser grid are off by half a step of it at most, times inputs of this reach.
-        inputs = quantizers.weights[weight.name].integers.shape[1] * (1 << formats[node.operand(0)].type.bits)
-        moved = np.where(is_whole, 0.0, 0.5) + np.where(coarser > scales, 0.5 * inputs, 0.0)
-        if moved.any():
-            rounded[node.name] = moved
-        if bias is not None and bias.constant is not None:
-            bias_axis = None if len(products) == 1 else max(bias.constant.ndim - 1, 0)
-            found[bias.name] = Format(IntegerType(32), tuple(products), axis=bias_axis)
+        with faults.held():
+            _settle_layer(node, quantizers, formats, target, found, rounded)
     return found, rounded
+
+
+def _settle_layer(
+    node: Node,
+    quantizers: Quantizers,
+    formats: Mapping[Value, Format],
+    target: Target,
+    found: dict[str, Format],
+    rounded: dict[str, Reals],
+) -> None:
+    """Find the formats of one layer's weight and bias, and by how much rounding them moves it."""
+    if node.operand(0) not in formats:
+        raise UnsupportedError(f"it reads {node.operand(0).name} in float", where=node.where, fix=QUANTIZE_BOTH)
+    weight, bias = weight_value(node), bias_value(node)
+    step = formats[node.operand(0)].scale[0]
+    scales = _weight_scales(node, quantizers, target)
+    real = np.zeros_like(scales) if bias is None or bias.constant is None else _bias(node, bias.constant, scales)
+    coarser = np.maximum(scales, np.abs(real) / step / LARGEST_BIAS)
+    is_shared = bool(np.ptp(coarser) <= CLOSE * coarser.max())
+    if is_shared or "channel" not in target.granularities:
+        _require_shared(node, is_shared, target)
+        coarser = coarser[:1]
+    axis = None if is_shared else output_axis(node)
+    kind = IntegerType(quantizers.weights[weight.name].bits)
+    found[weight.name] = Format(kind, tuple(float(one) for one in coarser), axis=axis)
+    require_scales(found[weight.name].scale, weight.name, target)
+    products = step * np.array(found[weight.name].scale)
+    steps = real / products
+    is_whole = np.abs(steps - np.rint(steps)) <= WHOLE + np.abs(steps) * 2.0**-22
+    # Weights on a coarser grid are off by half a step of it at most, times inputs of this reach.
+    inputs = quantizers.weights[weight.name].integers.shape[1] * (1 << formats[node.operand(0)].type.bits)
+    moved = np.where(is_whole, 0.0, 0.5) + np.where(coarser > scales, 0.5 * inputs, 0.0)
+    if moved.any():
+        rounded[node.name] = moved
+    if bias is not None and bias.constant is not None:
+        bias_axis = None if len(products) == 1 else max(bias.constant.ndim - 1, 0)
+        found[bias.name] = Format(IntegerType(32), tuple(products), axis=bias_axis)
 
 
 def _weight_scales(node: Node, quantizers: Quantizers, target: Target) -> Reals:

@@ -7,46 +7,51 @@ from collections.abc import Mapping
 import numpy as np
 
 from bitsmith.errors import UnsupportedError
+from bitsmith.faults import Faults
 from bitsmith.ir.formats import Format, IntegerType, symmetric, to_power_of_two
 from bitsmith.ir.fusion import group_output, materialised, riders
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.linear import LINEAR, bias_value, output_axis, weight_value
 from bitsmith.ir.sharing import MOVES, format_groups, is_edge
-from bitsmith.passes.adopt_quantizers.settle import QUANTIZE_BOTH, Settled
+from bitsmith.passes.adopt_quantizers.settle import QUANTIZE_BOTH
 from bitsmith.target import Target
 
 BITS = 16
 
 
-def derive(
-    graph: Graph,
-    settled: Settled,
-    formats: Mapping[Value, Format],
-    parameters: Mapping[str, Format],
-    target: Target,
-) -> dict[Value, Format]:
-    """A format for each output without one, and for what only sums read; UnsupportedError for any other value.
+def derive(graph: Graph, formats: Mapping[Value, Format], target: Target, faults: Faults) -> dict[Value, Format]:
+    """A format for each output without one, and for what only sums read; any other value without one is a fault.
 
-    ModelOpt leaves one operand of a residual's sum in float, so that TensorRT adds to the accumulator itself.
+    ModelOpt leaves one operand of a residual's sum in float, so that TensorRT adds to the accumulator itself. What a
+    layer reads in float is told of that layer.
     """
     riding = riders(graph)
     makers = {group_output(node): node for node in graph.nodes() if node not in riding and node.op != "Softmax"}
     found: dict[Value, Format] = {}
     for group in format_groups(graph, [value for value in materialised(graph) if value not in formats]):
-        made = [makers[value] for value in group if value in makers and makers[value].op not in MOVES]
-        reaches = [_reach(maker, formats) for maker in made]
-        if not made or None in reaches or not (any(is_edge(value) for value in group) or _is_summed(group)):
-            where = f"input {group[0].name}" if group[0] not in makers else makers[group[0]].where
-            raise UnsupportedError(f"{group[0].name} is left in float", where=where, fix=QUANTIZE_BOTH)
-        if BITS not in target.activation_bits:
-            raise UnsupportedError(
-                f"{group[-1].name} is left in float, and {target.name} runs nothing of {BITS} bits to hold it",
-                where=made[0].where,
-                fix="Quantize it too.",
-            )
-        format = symmetric(max(reach for reach in reaches if reach is not None), IntegerType(BITS))
-        found |= dict.fromkeys(group, format if target.scales == "free" else to_power_of_two(format))
+        if not any(reader.op in LINEAR and reader.operand(0) == value for value in group for reader in value.consumers):
+            with faults.held():
+                found |= dict.fromkeys(group, _derived(group, makers, formats, target))
     return found
+
+
+def _derived(
+    group: list[Value], makers: Mapping[Value, Node], formats: Mapping[Value, Format], target: Target
+) -> Format:
+    """The format of values that share one, by what makes them."""
+    made = [makers[value] for value in group if value in makers and makers[value].op not in MOVES]
+    reaches = [_reach(maker, formats) for maker in made]
+    if not made or None in reaches or not (any(is_edge(value) for value in group) or _is_summed(group)):
+        where = f"input {group[0].name}" if group[0] not in makers else makers[group[0]].where
+        raise UnsupportedError(f"{group[0].name} is left in float", where=where, fix=QUANTIZE_BOTH)
+    if BITS not in target.activation_bits:
+        raise UnsupportedError(
+            f"{group[-1].name} is left in float, and {target.name} runs nothing of {BITS} bits to hold it",
+            where=made[0].where,
+            fix="Quantize it too.",
+        )
+    format = symmetric(max(reach for reach in reaches if reach is not None), IntegerType(BITS))
+    return format if target.scales == "free" else to_power_of_two(format)
 
 
 def _is_summed(group: list[Value]) -> bool:

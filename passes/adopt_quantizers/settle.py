@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitsmith.errors import UnsupportedError
+from bitsmith.faults import Faults
 from bitsmith.ir.formats import Format
 from bitsmith.ir.fusion import CLAMPS, materialised
 from bitsmith.ir.graph import Graph, Node, Value
@@ -17,18 +18,22 @@ QUANTIZE_BOTH = "Quantize what each op reads and makes; Relu, Clip and bias may 
 
 
 class Settled:
-    """Which grid each value is on. formats: of values. taps: where the file has the integers of a value."""
+    """Which grid each value is on. formats: of values. taps: where the file has the integers of a value.
 
-    def __init__(self, graph: Graph, quantizers: dict[str, Quantizer], changes: Changes) -> None:
+    What cannot be settled is told to `faults`, and taken for something that can be, so that the rest is looked at.
+    """
+
+    def __init__(self, graph: Graph, quantizers: dict[str, Quantizer], changes: Changes, faults: Faults) -> None:
         self._graph = graph
         self._quantizers = quantizers
         self._changes = changes
+        self._faults = faults
         self.formats: dict[Value, Format] = {}
         self.taps: dict[Value, Quantizer] = {}
 
     def settle(self) -> None:
         """Leave no Quantizer in the graph."""
-        share_scales(self._graph, self._quantizers)
+        share_scales(self._graph, self._quantizers, self._faults)
         self._leave_softmax_in_float()
         self._join_nested()
         self._push_above_moves()
@@ -121,31 +126,39 @@ class Settled:
     def _dissolve(self, node: Node) -> None:
         """A Quantizer becomes the format of what it reads; or a table, where that is on a grid already."""
         value, quantizer = node.operand(0), self._of(node)
-        if value.constant is not None:
-            raise UnsupportedError(
-                f"it rounds {value.name}, which is the same for all data", where=node.where, fix="Fold it first."
-            )
-        held = self.formats.get(value)
-        if held is None and not value.is_shared and not (value.is_input and node.output.is_output):
+        held, fault = self.formats.get(value), self._fault(node)
+        if fault is not None:
+            self._faults.add(fault)
+        if fault is None and held is None:
             self._graph.replace(node.output, value)
             self._graph.remove(node)
         elif held == quantizer.format and not (node.output.is_output and value.is_output):
             self._graph.bypass(node)
-        elif held is not None:
+        else:
             # With slope 1 it is the identity, from one grid to the other; nothing fuses it.
             node.op = "LeakyRelu"
             node.set_attributes(alpha=1.0)
+            self.formats.setdefault(value, quantizer.format)
             value = node.output
-        else:
-            others = sorted(reader.where for reader in value.consumers if reader != node) or ["the caller"]
-            raise UnsupportedError(
-                f"{value.name} is rounded for one reader, and not, or otherwise, for {others[0]}",
-                where=value.producer.where if value.producer is not None else f"input {value.name}",
-                fix="Quantize it once, for all that read it.",
-            )
         self.formats[value] = quantizer.format
         self.taps.setdefault(value, quantizer)
         self._changes.change(value.name)
+
+    def _fault(self, node: Node) -> UnsupportedError | None:
+        """Why a Quantizer can become neither the format of what it reads nor a table."""
+        value = node.operand(0)
+        if value.constant is not None:
+            return UnsupportedError(
+                f"it rounds {value.name}, which is the same for all data", where=node.where, fix="Fold it first."
+            )
+        if value in self.formats or not (value.is_shared or (value.is_input and node.output.is_output)):
+            return None
+        others = sorted(reader.where for reader in value.consumers if reader != node) or ["the caller"]
+        return UnsupportedError(
+            f"{value.name} is rounded for one reader, and not, or otherwise, for {others[0]}",
+            where=value.producer.where if value.producer is not None else f"input {value.name}",
+            fix="Quantize it once, for all that read it.",
+        )
 
     def _follow(self, node: Node) -> None:
         """What moves, or clamps at 0, keeps to the grid of its operand."""
@@ -153,14 +166,17 @@ class Settled:
         if node.op not in MOVES and (node.op != "Relu" or is_rounded):
             return
         grids = {self.formats.get(operand) for operand in _data(node) if operand.constant is None}
+        if node.op == "Concat" and len(grids) > 1:
+            self._faults.add(
+                UnsupportedError(
+                    "its operands are on different grids, and its result is not quantized",
+                    where=node.where,
+                    fix="Quantize its result, or give its operands one scale and zero point.",
+                )
+            )
+            grids = {next(grid for grid in grids if grid is not None)}
         if len(grids) == 1 and None not in grids:
             self.formats[node.output] = next(iter(grids))  # type: ignore[assignment]
-        elif node.op == "Concat" and len(grids) > 1:
-            raise UnsupportedError(
-                "its operands are on different grids, and its result is not quantized",
-                where=node.where,
-                fix="Quantize its result, or give its operands one scale and zero point.",
-            )
 
     def _keep_apart(self) -> None:
         """Put a Reshape behind each value that is rounded in the file and would not be once fused."""

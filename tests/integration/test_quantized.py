@@ -71,6 +71,10 @@ def test_check_tells_what_a_target_cannot_do(quantized: dict[str, Path], bitsmit
     said = bitsmith("check", quantized["qdq_channel"], "--target", "hls4ml-vitis")
     assert said.code == 1
     assert "x has the zero point -128" in said.out
+    # Every activation of the file is asymmetric, but for those behind ops that cannot be.
+    assert said.out.count("has the zero point") > 5
+    json_said = json.loads(bitsmith("check", quantized["qdq_channel"], "--target", "hls4ml-vitis", "--json").out)
+    assert len(json_said["refusals"]) == int(said.out.splitlines()[-1].split()[0])
 
 
 @pytest.mark.parametrize(
