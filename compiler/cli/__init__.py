@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 INTERRUPTED = 130
+"""The exit code where someone pressed Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from bitsmith.cli import INTERRUPTED
 from bitsmith.cli.output import end_progress, say_error
 from bitsmith.cli.parser import parse
 from bitsmith.console import paint
@@ -54,7 +55,7 @@ def perform(given: Sequence[str]) -> int:
 class Interrupted(BitsmithError):
     """Someone pressed Ctrl-C. Commands that leave something say what, as the text of their KeyboardInterrupt."""
 
-    exit_code = 130
+    exit_code = INTERRUPTED
 
     def __str__(self) -> str:
         return self.what

@@ -1,5 +1,6 @@
 """The command line as tests use it: in this process, and in one of its own."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,6 +46,34 @@ def bitsmith_process() -> Run:
         return Said(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+WAIT = """
+import threading
+from dataclasses import dataclass
+from bitsmith.manager import Changes, Pass
+
+@dataclass(frozen=True)
+class Wait(Pass):
+    name = "wait"
+
+    def run(self, module):
+        module.progress("waiting to be interrupted", 0, 0)
+        threading.Event().wait()
+        return Changes()
+"""
+
+
+@pytest.fixture(scope="session")
+def with_wait(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process in which a pass `wait` is installed, which ends by an interrupt alone."""
+    place = tmp_path_factory.mktemp("installed")
+    (place / "wait.py").write_text(WAIT)
+    told = place / "wait-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: wait\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text("[bitsmith.passes]\nwait = wait:Wait\n")
+    return {**os.environ, "PYTHONPATH": str(place)}
 
 
 @pytest.fixture(scope="session")
