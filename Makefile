@@ -13,8 +13,8 @@ TYPED    := build/typed
 LAID_OUT := build/laid-out
 
 # Debian packages that the tests need beyond make, git, python3 and python3-venv: compilers of microcontrollers,
-# machines to run what they make, and a browser to read the report in.
-APT_PACKAGES := gcc g++ clang cppcheck gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
+# machines to run what they make, what else builds C, and a browser to read the report in.
+APT_PACKAGES := gcc g++ clang cmake cppcheck gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
                 gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc \
                 chromium chromium-driver
 

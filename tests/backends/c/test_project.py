@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import replace
@@ -15,7 +16,7 @@ from bitsmith.errors import ArtifactError, VerificationError
 from bitsmith.execution.batches import vectors
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.target import Target, load_target
-from tests.backends.c.needs import command
+from tests.backends.c.needs import command, machine_of
 from tests.backends.onnxruntime.graphs import add, average, conv, linear
 
 
@@ -64,6 +65,77 @@ def test_its_own_makefile_builds_it_and_its_test_passes(written: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def built_by_cmake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """What cmake says when it has configured `folder` and built it in `folder/build`."""
+    done = told(folder, tool("cmake"), "-S", ".", "-B", "build", "-Werror=dev", *options)
+    assert done.returncode == 0, done.stderr
+    return told(folder, tool("cmake"), "--build", "build")
+
+
+def test_its_own_cmake_project_builds_it_and_its_test_passes(written: Path) -> None:
+    done = built_by_cmake(written, "-DCMAKE_C_FLAGS=-Wall -Wextra -Wconversion -Werror")
+    assert done.returncode == 0, done.stderr
+    ran = told(written / "build", command("ctest", "cmake"), "--output-on-failure")
+    assert ran.returncode == 0, ran.stdout
+    assert "100% tests passed, 0 tests failed out of 1" in ran.stdout
+
+
+def test_cmake_gives_a_target_of_this_machine_its_flags(tmp_path: Path) -> None:
+    target = load_target("x86-64-avx2")
+    CBackend().emit(GRAPHS["conv"], target, tmp_path)
+    done = built_by_cmake(tmp_path / "c", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
+    assert done.returncode == 0, done.stderr
+    commands = json.loads((tmp_path / "c" / "build" / "compile_commands.json").read_text())
+    (model,) = [one["command"].split() for one in commands if one["file"].endswith("model.c")]
+    assert target.flags
+    assert set(target.flags) <= set(model)
+
+
+FIRMWARE = """
+cmake_minimum_required(VERSION 3.13)
+project(firmware C)
+add_subdirectory(c)
+add_executable(firmware main.c)
+target_link_libraries(firmware PRIVATE model)
+"""
+
+MAIN = """
+#include "model.h"
+static int8_t in[MODEL_IN_BYTES], out[MODEL_OUT_BYTES];
+int main(void)
+{
+    model_run(in, out);
+    return 0;
+}
+"""
+
+
+def test_a_cmake_project_takes_it_in_as_a_folder_without_its_test(tmp_path: Path) -> None:
+    CBackend().emit(GRAPHS["linear"], load_target("host"), tmp_path)
+    (tmp_path / "CMakeLists.txt").write_text(FIRMWARE)
+    (tmp_path / "main.c").write_text(MAIN)
+    done = built_by_cmake(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert told(tmp_path, "build/firmware").returncode == 0
+    assert not list((tmp_path / "build").rglob("model_test*"))
+
+
+def test_cmake_builds_it_for_a_microcontroller_by_a_toolchain_file(tmp_path: Path) -> None:
+    target, _ = machine_of("cortex-m4")
+    CBackend().emit(GRAPHS["linear"], target, tmp_path)
+    (tmp_path / "m4.cmake").write_text(
+        "set(CMAKE_SYSTEM_NAME Generic)\n"
+        "set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)\n"
+        f"set(CMAKE_C_COMPILER {target.toolchain}gcc)\n"
+        f'set(CMAKE_C_FLAGS_INIT "{" ".join(target.flags)}")\n'
+    )
+    (tmp_path / "CMakeLists.txt").write_text(FIRMWARE.split("add_executable")[0])
+    done = built_by_cmake(tmp_path, f"-DCMAKE_TOOLCHAIN_FILE={tmp_path / 'm4.cmake'}")
+    assert done.returncode == 0, done.stderr
+    listed = told(tmp_path, f"{target.toolchain}nm", "build/c/libmodel.a").stdout
+    assert re.search(r" T model_run$", listed, re.MULTILINE)
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_compilers_find_nothing_to_warn_of(written: Path, compiler: str) -> None:
     flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-c"]
@@ -88,6 +160,9 @@ def test_a_wrong_golden_vector_fails_the_test(written: Path) -> None:
     path.write_text(text[:numbers] + changed)
     done = told(written, tool("make"), "test")
     assert done.returncode != 0
+    assert built_by_cmake(written).returncode == 0
+    ran = told(written / "build", command("ctest", "cmake"))
+    assert "0% tests passed, 1 tests failed out of 1" in ran.stdout
 
 
 @pytest.mark.parametrize("graph", ["conv", "narrow"], indirect=True)
