@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bitsmith.backends.c.kernels import trits
 from bitsmith.backends.c.kernels.accumulate import bias
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.requantize import requantize_step
@@ -157,6 +158,10 @@ class PortableGroupedConv(KernelFamily):
         )
 
 
+WRITTEN_OUT = 25
+"""Taps of a window, at the most, that are no loop."""
+
+
 class PortableDepthwise(KernelFamily):
     """A convolution whose outputs read one channel each, in plain C, straight from the image."""
 
@@ -166,7 +171,10 @@ class PortableDepthwise(KernelFamily):
         operation = site.operation
         if not isinstance(operation, Conv):
             return "it is no convolution"
-        return None if operation.weight.shape[1] == 1 and operation.groups > 1 else "its outputs read several channels"
+        if operation.weight.shape[1] > 1 or operation.groups == 1:
+            return "its outputs read several channels"
+        crowded = trits.is_ternary(operation.weight_format) and operation.weight[0].size > trits.FARTHEST
+        return trits.CROWDED if crowded else None
 
     def kernel(self, site: Site) -> Kernel:
         operation = site.operation
@@ -176,6 +184,9 @@ class PortableDepthwise(KernelFamily):
         channels, outputs = site.x.shape[-1], len(operation.weight)
         padding = Constant("padding", site.x.ctype, np.full(channels, site.x.zero_point), "a pixel that stands for 0.0")
         step, size = products.context["step"], dict(zip(("height", "width"), over.size, strict=True))
+        helpers = [*products.helpers, *(step.told().helpers if over.is_padded else ())]
+        if products.context["weights"].ternary and (over.is_padded or over.taps > WRITTEN_OUT):
+            helpers.append("trit.c.j2")
         return Kernel(
             self.name,
             "depthwise.c.j2",
@@ -184,10 +195,11 @@ class PortableDepthwise(KernelFamily):
                 "over": over,
                 "outputs": outputs,
                 "times": outputs // channels,
+                "written_out": over.taps <= WRITTEN_OUT,
                 "told": {"outputs": outputs, **size, "channels": channels, **step.numbers},
             },
             constants=(*products.constants, *([padding] if over.is_padded else [])),
-            helpers=tuple(dict.fromkeys((*products.helpers, *(step.told().helpers if over.is_padded else ())))),
+            helpers=tuple(dict.fromkeys(helpers)),
             shared={"edge": "depthwise_edge.c.j2"} if over.is_padded else {},
             gaps={0: gap(site, over.first_reads(), buffered=False)},
             note=products.note,

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from bitsmith.backends.c.kernels import trits
 from bitsmith.backends.c.kernels.accumulate import bias
 from bitsmith.backends.c.kernels.conv import rows_of, window_of
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
@@ -49,6 +50,8 @@ class TableProducts(KernelFamily):
                 return "it has groups"
         elif not isinstance(operation, Linear) or len(site.x.shape) != 1:
             return "it is no convolution or Linear of one row"
+        if trits.is_ternary(operation.weight_format):
+            return trits.CROWDED
         rows = rows_of(operation)
         if site.x.itemsize != 1 or plane_count(rows) > WIDEST:
             return "its operands are wider than 8 bits"

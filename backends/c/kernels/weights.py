@@ -1,7 +1,7 @@
 """How weights lie in flash, and how the inner loop that reads them gets them out again.
 
 Rows are one reduction each: the weights of one output, in the order in which its inputs lie in memory. Below 8 bits
-they are packed little end first, each row starting on a byte of its own.
+they are packed, each row starting on a byte of its own: ternary ones as trits.py says, others little end first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.backends.c.kernels import trits
 from bitsmith.backends.c.kernels.kernel import Constant
 from bitsmith.ir.formats import Format, IntegerArray
 from bitsmith.ir.grids import Codebook
@@ -23,13 +24,14 @@ PACKED = (2, 4)
 class Weights:
     """Rows of weights as the kernels' macro `dot` reads them.
 
-    bits:      of an element in flash: 2, 4, 8 or 16.
+    bits:      of an element in flash: 2, 4, 8 or 16; 2 of ternary ones, though they take less.
     signed:    whether an element is two's complement; one that is looked up is not.
     looked_up: whether an element is an index into `levels`.
     based:     whether an element counts from its output's own lowest weight, which `lowest` holds.
     levels:    how many levels each output has of its own; 0 where all share theirs.
     row_bytes: distance between rows in elements of the array: bytes where packed.
     constants: `weight`, and `levels` where they are looked up.
+    ternary:   whether an element is one of five that share a byte.
     """
 
     bits: int
@@ -39,15 +41,18 @@ class Weights:
     levels: int
     row_length: int
     constants: tuple[Constant, ...]
+    ternary: bool = False
 
     @property
     def per_byte(self) -> int:
         """Elements in a byte, 1 where they are not packed."""
-        return max(8 // self.bits, 1)
+        return trits.PER_BYTE if self.ternary else max(8 // self.bits, 1)
 
     @property
     def description(self) -> str:
         """For a comment."""
+        if self.ternary:
+            return f"ternary weights, {self.per_byte} to a byte"
         packed = f", {self.per_byte} to a byte, little end first" if self.per_byte > 1 else ""
         return f"{self.bits}-bit {'indices' if self.looked_up else 'weights'}{packed}"
 
@@ -56,9 +61,11 @@ def weights(rows: IntegerArray, chosen: Format) -> Weights:
     """Choose how rows, (outputs, inputs), of weights of this format are stored."""
     grid = chosen.grid
     outputs = len(rows)
+    if trits.is_ternary(chosen):
+        return _ternary(rows)
     if isinstance(grid, Codebook) and grid.kind == "offset" and width(grid.bits) in PACKED:
         return _based(rows, grid)
-    if isinstance(grid, Codebook) and grid.kind != "ternary" and width(grid.bits) < narrowest(rows):
+    if isinstance(grid, Codebook) and width(grid.bits) < narrowest(rows):
         return _looked_up(rows, grid)
     lowest, highest = int(rows.min(initial=0)), int(rows.max(initial=0))
     signed = lowest < 0 or not 0 <= highest >= 1 << 7
@@ -103,6 +110,13 @@ def pack(elements: npt.NDArray[np.integer], bits: int) -> npt.NDArray[np.uint8]:
     shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
     packed: npt.NDArray[np.uint8] = np.bitwise_or.reduce(parts << shifts, axis=2)
     return packed
+
+
+def _ternary(rows: IntegerArray) -> Weights:
+    packed = trits.pack(rows)
+    comment = f"({len(rows)}, {rows.shape[1]}) to base 3, {trits.PER_BYTE} to a byte"
+    weight = Constant("weight", "uint8_t", packed, comment)
+    return Weights(2, True, False, False, 0, packed.shape[1], (weight,), ternary=True)
 
 
 def _based(rows: IntegerArray, grid: Codebook) -> Weights:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.backends.c.kernels import trits
 from bitsmith.backends.c.kernels.conv import weight_rows, window_of
 from bitsmith.backends.c.kernels.kernel import Constant, Site
 from bitsmith.backends.c.kernels.requantize import rescale_function
@@ -67,6 +68,8 @@ def gemm(site: Site) -> Gemm | str:
         return "the target has no AVX2"
     if not isinstance(operation, Conv | Linear):
         return "it is no convolution or Linear"
+    if trits.is_ternary(operation.weight_format):
+        return trits.CROWDED
     rule = operation.requantize
     if site.x.itemsize != 1 or site.output.itemsize != 1:
         return "it is not of 8-bit values"

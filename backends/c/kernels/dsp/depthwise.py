@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bitsmith.backends.c.kernels.conv import weight_rows, window_of
+from bitsmith.backends.c.kernels.conv import window_of
 from bitsmith.backends.c.kernels.dsp.packed import UNIT, Sums, starts, sums_of_bytes
 from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
 from bitsmith.backends.c.kernels.weights import weights
@@ -51,7 +51,8 @@ class DspDepthwise(FittingFamily[Sums]):
         width, height = _width(over), (over.output[0] - 1) * stride + 3
         seen = tuple(min(over.size[axis], (height, width)[axis] - over.pads[axis]) for axis in range(2))
         # Rows that were cleared may not be of the grid that the others are packed for.
-        packs = np.array_equal(settled.rows, weight_rows(operation))
+        grid = operation.weight_format.grid
+        packs = grid is None or grid.holds(settled.rows)
         stored = weights(settled.rows, operation.weight_format if packs else EIGHT_BITS)
         bias = starts(settled.bias, np.zeros(channels, np.int64))
         return Kernel(

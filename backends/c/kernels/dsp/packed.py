@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.backends.c.kernels import trits
 from bitsmith.backends.c.kernels.conv import rows_of
 from bitsmith.backends.c.kernels.kernel import Site
 from bitsmith.backends.c.kernels.weights import span_bits, weights
@@ -146,6 +147,8 @@ def sums_of_bytes(site: Site, operation: Conv | Linear, unpacks: bool = False) -
 
 def sums_of_bits(site: Site, operation: Conv | Linear, bits: int, unit: int) -> Sums | str:
     """The same for weights that are held above the lowest of their output."""
+    if trits.is_ternary(operation.weight_format):
+        return trits.CROWDED
     if (span_bits(rows_of(operation)) or 8) > bits:
         return f"the weights of an output span more than {bits} bits"
     return sums(site, operation, unit)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.backends.c.kernels import trits
 from bitsmith.backends.c.kernels.conv import rows_of
 from bitsmith.backends.c.kernels.dsp.packed import Settled
 from bitsmith.backends.c.kernels.kernel import Constant, Site
@@ -29,6 +30,8 @@ def refusal(site: Site, operation: Conv | Linear) -> str | None:
         return "the target has no Helium"
     if any(tensor.format.type.storage != np.int8 for tensor in (site.x, site.output)):
         return "it is not of signed 8-bit values"
+    if trits.is_ternary(operation.weight_format):
+        return trits.CROWDED
     if span_bits(rows) is None:
         return "the weights of an output span more than 4 bits"
     return unfit(site, operation, rows)
