@@ -17,11 +17,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from bitsmith.disk import DISK
 from bitsmith.errors import ArtifactError
 from bitsmith.manifest import BUILD, MANIFEST, files, flush, part_name, read_manifest
-
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-"""What a disk answers that is full, or that takes nothing."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP}
 

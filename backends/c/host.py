@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
+from bitsmith.disk import run_tool
 from bitsmith.errors import ArtifactError, VerificationError
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror")
@@ -85,7 +86,7 @@ def _compiled(sources: tuple[tuple[str, str], ...], options: tuple[str, ...], co
         (Path(folder.name) / name).write_text(text, encoding="utf-8")
     units = [name for name, _ in sources if name.endswith(".c")]
     command = [compiler, *STRICT, *OPTIMIZED, *SANITIZED, *options, *units, "-o", "model"]
-    done = subprocess.run(command, cwd=folder.name, capture_output=True, text=True, check=False)
+    done = run_tool(command, Path(folder.name))
     if done.returncode:
         raise VerificationError(
             f"does not compile: {done.stderr.strip()[:1000]}", where="the generated C", fix="Report this model."

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from bitsmith.backend import Arrays
 from bitsmith.backends.hls4ml.project import INTERFACE, PROJECT, channels_last
 from bitsmith.backends.hls4ml.watch import Layer, watch
 from bitsmith.backends.qonnx.verify import integers
+from bitsmith.disk import DISK, full, run_tool
 from bitsmith.errors import ArtifactError
 from bitsmith.ir.integer import IntegerGraph
 
@@ -153,13 +153,13 @@ def _library(folder: str, digest: str, traced: bool = False) -> Built:
         if traced:
             watch(project, [Layer.of(one) for one in json.loads((project / INTERFACE).read_text("utf-8"))["layers"]])
     except OSError as fault:
+        if fault.errno in DISK:
+            raise full(str(fault.strerror), home.name) from fault
         raise ArtifactError(f"cannot be read ({fault})", where=folder, fix="Compile the model again.") from fault
     # Catapult's script reads MGC_HOME, which may be unset; its own headers are in the project.
-    environment = {"MGC_HOME": "", **os.environ}
+    environment = {"MGC_HOME": os.environ.get("MGC_HOME", "")}
     try:
-        done = subprocess.run(
-            ["bash", BUILD], cwd=project, capture_output=True, text=True, env=environment, check=False
-        )
+        done = run_tool(["bash", BUILD], project, environment)
     except OSError as fault:
         raise ArtifactError(f"cannot be compiled ({fault})", where=folder, fix="Install bash and g++.") from fault
     built = sorted((project / "firmware").glob("*.so"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from bitsmith.backends.rtl.capabilities import INSTALL
 from bitsmith.backends.rtl.design import Design
 from bitsmith.backends.rtl.layout import from_words, to_words
+from bitsmith.disk import run_tool
 from bitsmith.errors import TargetError, VerificationError
 from bitsmith.ir.formats import IntegerArray
 
@@ -83,9 +83,7 @@ def verilator() -> Verilator | None:
 
 
 def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+    done = run_tool(command, folder, environment)
     if done.returncode:
         told = (done.stderr or done.stdout).strip()
         raise VerificationError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitsmith.disk import run_tool
 from bitsmith.errors import TargetError, VerificationError
 
 SCRIPT = "read_verilog -defer {files}; synth_xilinx -family xcup -top {top} -flatten -noiopad; tee -o cells.txt stat"
@@ -38,7 +38,7 @@ def count(texts: Mapping[str, str], top: str = "model") -> Counts:
             (Path(name) / file).write_text(text, encoding="utf-8")
         files = " ".join(sorted(file for file in texts if file.endswith(".v") and file != "model_test.v"))
         script = SCRIPT.format(files=files, top=top)
-        done = subprocess.run([command, "-q", "-p", script], cwd=name, capture_output=True, text=True, check=False)
+        done = run_tool([command, "-q", "-p", script], Path(name))
         if done.returncode:
             raise VerificationError(f"yosys stopped: {done.stderr.strip()[-800:]}", where="the generated Verilog")
         cells = {kind: int(found) for kind, found in CELL.findall((Path(name) / "cells.txt").read_text("utf-8"))}

@@ -11,8 +11,8 @@ from bitsmith.cli import INTERRUPTED
 from bitsmith.cli.output import end_progress, say_error
 from bitsmith.cli.parser import parse
 from bitsmith.console import paint
+from bitsmith.disk import DISK, full
 from bitsmith.errors import BitsmithError, InternalError
-from bitsmith.folder import DISK
 from bitsmith.printable import printable
 
 
@@ -45,8 +45,7 @@ def perform(given: Sequence[str]) -> int:
             raise
         if isinstance(fault, OSError) and fault.errno in DISK:
             where = str(fault.filename or "standard output, or a temporary file")
-            fix = "Make room on its disk, or set TMPDIR to a folder on another."
-            return _failed(given, BitsmithError(f"cannot be written: {fault.strerror}", where=where, fix=fix))
+            return _failed(given, full(str(fault.strerror), where))
         text = str(fault).strip().replace("\n", " ")
         what = f"this is a defect of bitsmith ({type(fault).__name__}: {text})"
         return _failed(given, InternalError(what, fix="Set BITSMITH_DEBUG=1 for the traceback, and report it."))

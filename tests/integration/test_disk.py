@@ -71,6 +71,21 @@ def test_a_disk_that_is_full_before_a_compile_is_through(bitsmith: Run, place: P
     assert os.listdir(place / "temporary") == []
 
 
+def test_a_disk_that_is_full_for_the_compiler_of_the_c(bitsmith: Run, place: Path) -> None:
+    """What bitsmith itself writes has room; what gcc makes of it has not."""
+    there = sorted(os.listdir(place))
+    with files_of_at_most(60_000):
+        said = bitsmith(*compile_to("new", "host"))
+    assert said.code == 2
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"bitsmith: {place / 'temporary'}/bitsmith-c-")
+    assert line.endswith(
+        ": cannot be written: File size limit exceeded. Make room on its disk, or set TMPDIR to a folder on another."
+    )
+    assert sorted(os.listdir(place)) == there
+    assert bitsmith(*compile_to("new", "host")).code == 0
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bitsmith.backends.c.machines.machine import Machine
 from bitsmith.backends.c.program import Program
 from bitsmith.backends.c.text import render, tidy
+from bitsmith.disk import run_tool
 from bitsmith.errors import BudgetError, VerificationError
 from bitsmith.target import Target
 
@@ -71,19 +71,19 @@ def link(machine: Machine, target: Target, texts: Mapping[str, str], folder: Pat
     """Compile and link the files of a model and of `support` for the machine, in `folder`.
 
     Raises BudgetError for a model that the machine's memory does not hold, VerificationError for one that does not
-    compile.
+    compile, ArtifactError where this machine's disk is full.
     """
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     compiler = f"{target.toolchain}gcc"
     flags = [*target.flags, *LIBRARIES[machine.startup], *STRICT, *OPTIMIZED]
     for unit in ("model", "runner", "startup"):
-        done = _told(folder, [compiler, *flags, "-c", f"{unit}.c", "-o", f"{unit}.o"])
+        done = run_tool([compiler, *flags, "-c", f"{unit}.c", "-o", f"{unit}.o"], folder)
         if done.returncode:
             raise _refused("does not compile", done.stderr)
     objects = ["startup.o", "runner.o", "model.o"]
     linked = ["-nostartfiles", "-Wl,--gc-sections", "-T", "link.ld", *objects, "-o", "program.elf"]
-    done = _told(folder, [compiler, *flags, *linked])
+    done = run_tool([compiler, *flags, *linked], folder)
     if done.returncode:
         if "overflowed" in done.stderr or "will not fit" in done.stderr:
             raise BudgetError("the model does not fit into its memory", where=f"machine {machine.name}")
@@ -94,24 +94,20 @@ def link(machine: Machine, target: Target, texts: Mapping[str, str], folder: Pat
 
 def sizes_of(target: Target, path: Path) -> Sizes:
     """The sections of an object file or program, as the toolchain's `size` adds them up."""
-    done = _told(path.parent, [f"{target.toolchain}size", path.name])
+    done = run_tool([f"{target.toolchain}size", path.name], path.parent)
     text, data, bss = (int(number) for number in done.stdout.splitlines()[1].split()[:3])
     return Sizes(text, data, bss)
 
 
 def disassembled(target: Target, path: Path) -> str:
     """A program as the toolchain's disassembler shows it."""
-    return _told(path.parent, [f"{target.toolchain}objdump", "-d", "--no-show-raw-insn", path.name]).stdout
+    return run_tool([f"{target.toolchain}objdump", "-d", "--no-show-raw-insn", path.name], path.parent).stdout
 
 
 def _symbols(target: Target, path: Path) -> dict[str, tuple[int, int]]:
-    done = _told(path.parent, [f"{target.toolchain}nm", "--print-size", path.name])
+    done = run_tool([f"{target.toolchain}nm", "--print-size", path.name], path.parent)
     found = (line.split() for line in done.stdout.splitlines())
     return {one[3]: (int(one[0], 16), int(one[1], 16)) for one in found if len(one) == 4 and one[2] in "tT"}
-
-
-def _told(folder: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def _refused(what: str, told: str) -> VerificationError:

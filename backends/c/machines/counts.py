@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from bitsmith.backends.c.machines.build import Image
 from bitsmith.backends.c.machines.cycles import REFILL, parse, run_from, straight
 from bitsmith.backends.c.machines.tools import require_plugin_compiler
 from bitsmith.backends.c.text import render
+from bitsmith.disk import run_tool
 from bitsmith.errors import ArtifactError, InternalError
 
 COUNTED, CALLER = "model_run_in", "measured"
@@ -119,7 +119,7 @@ def _plugin() -> _Plugin:
     folder = tempfile.TemporaryDirectory(prefix="bitsmith-plugin-")
     (Path(folder.name) / "count.c").write_text(render("machine/count.c.j2", {}), encoding="utf-8")
     command = [compiler, "-std=gnu99", "-O2", "-shared", "-fPIC", "count.c", "-o", "count.so"]
-    done = subprocess.run(command, cwd=folder.name, capture_output=True, text=True, check=False)
+    done = run_tool(command, Path(folder.name))
     if done.returncode:
         raise ArtifactError(f"the counting plugin does not compile: {done.stderr.strip()[:500]}", fix="Report this.")
     return _Plugin(folder)
