@@ -1,0 +1,58 @@
+"""Widths for which a wider one costs no more are left out, and the optimum stays where it was."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from bitsmith.allocation.dominated import without_dominated
+from bitsmith.allocation.problem import LOSS, Cost, Group, Problem, Row
+
+WIDTHS = (1.6, 2, 3, 4, 8)
+STORED = {1.6: 10, 2: 12, 3: 20, 4: 20, 8: 40}
+
+
+def problem(rows: tuple[Row, ...]) -> Problem:
+    groups = tuple(Group(name, (name,), True, WIDTHS) for name in ("u", "v", "x"))
+    losses = {name: {bits: 4.0 ** (place - bits) for bits in WIDTHS} for place, name in enumerate(("u", "v", "x"))}
+    return Problem(groups, {"flash": Cost(rows), LOSS: Cost((Row(0, losses),))}, {})
+
+
+def widths(asked: Problem) -> list[tuple[float, ...]]:
+    return [group.widths for group in asked.groups]
+
+
+def test_what_is_stored_alike_keeps_its_widest() -> None:
+    asked = problem((Row(0, {"u": STORED, "v": dict.fromkeys(WIDTHS, 7)}),))
+    # x costs nothing at all.
+    assert widths(without_dominated(asked, "flash")) == [(1.6, 2, 4, 8), (8,), (8,)]
+
+
+def test_a_width_stays_if_it_is_cheaper_in_any_row() -> None:
+    other = {1.6: 1, 2: 1, 3: 1, 4: 2, 8: 2}
+    asked = problem((Row(0, {"u": STORED}, where="a"), Row(0, {"u": other}, where="b")))
+    assert widths(without_dominated(asked, "flash"))[0] == (1.6, 2, 3, 4, 8)
+
+
+def test_where_pairs_count_all_widths_stay() -> None:
+    pairs = {("u", "v"): {(one, other): one * other for one in WIDTHS for other in WIDTHS}}
+    asked = problem((Row(0, {"u": STORED}, pairs),))
+    assert widths(without_dominated(asked, "flash")) == [WIDTHS, WIDTHS, (8,)]
+
+
+@pytest.mark.parametrize("budget", [20, 30, 45, 60])
+def test_no_better_allocation_is_lost(budget: float) -> None:
+    random = np.random.default_rng(0)
+    singles = {name: dict(zip(WIDTHS, random.integers(1, 40, 5).tolist(), strict=True)) for name in ("u", "v", "x")}
+    asked = problem((Row(0, singles),))
+
+    def best(one: Problem) -> float:
+        losses = [
+            one.costs[LOSS].at(bits)
+            for chosen in itertools.product(*widths(one))
+            if one.costs["flash"].at(bits := dict(zip(("u", "v", "x"), chosen, strict=True))) <= budget
+        ]
+        return min(losses, default=math.inf)
+
+    assert best(without_dominated(asked, "flash")) == best(asked)
