@@ -14,7 +14,7 @@ from typing import Any
 
 from bitsmith import registry
 from bitsmith.errors import TargetError
-from bitsmith.ir.grids import TERNARY, TERNARY_BITS
+from bitsmith.ir.grids import FORMATS, INTEGERS, TERNARY, TERNARY_BITS
 from bitsmith.printable import printable
 from bitsmith.tables import Reader, boolean, integer, one_of, read_table, several, shown, size, text
 
@@ -32,7 +32,7 @@ class Target:
     scales:                `free` or `power-of-two`.
     fused:                 float ops that ride in the requantize step of the op before them.
     flash, ram:            bytes; None where the target sets no limit.
-    weight_formats:        legal kinds of weights: `int`, and grids such as `ternary` (see ir/grids.py).
+    weight_formats:        legal kinds of weights: `int`, and the grids of `FORMATS` in ir/grids.py.
     cycles:                cycles of one multiply-accumulate by `weight bits x activation bits`, e.g. "8x8". Where there
                            are any, a pair of widths that is not among them is one that the target cannot run.
     code:                  bytes of flash that code takes beside the model's constants.
@@ -131,7 +131,7 @@ _READERS: dict[str, Reader] = {
     "description": _line,
     "weight_bits": _BITS,
     "activation_bits": _BITS,
-    "weight_formats": several(text),
+    "weight_formats": several(one_of(INTEGERS, *FORMATS)),
     "granularities": several(one_of("channel", "tensor", "group")),
     "symmetric_activations": boolean,
     "scales": one_of("free", "power-of-two"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -13,54 +12,15 @@ from bitsmith import registry
 from bitsmith.errors import PipelineError
 from bitsmith.ir.formats import Format, IntegerType, holding
 from bitsmith.ir.graph import Node
-from bitsmith.ir.grids import (
-    MINIFLOATS,
-    TERNARY,
-    TERNARY_BITS,
-    Codebook,
-    Grid,
-    Grouped,
-    minifloat,
-    offset,
-    power_sums,
-    powers,
-)
+from bitsmith.ir.grids import FORMATS, INTEGERS, TERNARY, TERNARY_BITS, Grid, Grouped, offset
 from bitsmith.ir.linear import SMALLEST_CHANNEL, linear_nodes, output_axis, weight_value
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
 from bitsmith.passes.rounding.fit import fit
 from bitsmith.passes.rounding.layer import rows_of
 
-INTEGERS = "int"
-
 WHOLE_RANGE = 8
 """From so many bits on, a scale covers the largest weight: clipping it would gain next to nothing."""
-
-CODEBOOK_LEVEL = 127
-"""The largest integer of a codebook, so that products are those of 8-bit integers."""
-
-
-def _codebook(bits: int) -> Codebook:
-    """A codebook of 2^bits entries, whose integers are found for each weight."""
-    return Codebook(
-        (tuple(int(level) for level in np.linspace(-CODEBOOK_LEVEL, CODEBOOK_LEVEL, 1 << bits)),), "k-means"
-    )
-
-
-def _of_kind(kind: str) -> Callable[[int], Grid]:
-    return lambda bits: minifloat(kind)
-
-
-FORMATS: Mapping[str, Callable[[int], Grid]] = MappingProxyType(
-    {
-        "codebook": _codebook,
-        "power-sums": power_sums,
-        "powers": powers,
-        "ternary": lambda bits: TERNARY,
-        **{kind: _of_kind(kind) for kind in MINIFLOATS},
-    }
-)
-"""Kinds of grid besides all integers of a width, by the name that options give them; each is made for some bits."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ grid: an execution that multiplies integers needs to know nothing of it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -203,3 +205,32 @@ def minifloat(kind: str) -> Codebook:
     unit = max(least, 2.0 ** (math.ceil(math.log2(max(finite))) - LEVEL_BITS))
     positive = sorted({int(value / unit) for value in finite if (value / unit).is_integer()} - {0})
     return Codebook((tuple(sorted([*(-one for one in positive), 0, *positive])),), kind)
+
+
+CODEBOOK_LEVEL = 127
+"""The largest integer of a codebook, so that products are those of 8-bit integers."""
+
+
+def codebook(bits: int) -> Codebook:
+    """A codebook of 2^bits entries, spread evenly until its integers are found for each weight."""
+    levels = np.linspace(-CODEBOOK_LEVEL, CODEBOOK_LEVEL, 1 << bits)
+    return Codebook((tuple(int(level) for level in levels),), "k-means")
+
+
+def _of_kind(kind: str) -> Callable[[int], Grid]:
+    return lambda bits: minifloat(kind)
+
+
+INTEGERS = "int"
+"""The format of all integers of a width, for which there is no grid."""
+
+FORMATS: Mapping[str, Callable[[int], Grid]] = MappingProxyType(
+    {
+        "codebook": codebook,
+        "power-sums": power_sums,
+        "powers": powers,
+        "ternary": lambda bits: TERNARY,
+        **{kind: _of_kind(kind) for kind in MINIFLOATS},
+    }
+)
+"""Kinds of grid besides, by the name that options and targets give them; each is made for some bits."""

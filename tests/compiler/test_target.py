@@ -71,6 +71,8 @@ def test_a_file_may_leave_all_but_the_backend_out(target_file: Path) -> None:
         ("weight_bits = [8, 8]", "weight_bits: names one of [8, 8] twice"),
         ("activation_bits = ['8']", "activation_bits: must be an integer from 1 to 16, not '8'"),
         ("granularities = ['chanel']", "granularities: 'chanel' is not known. Did you mean channel?"),
+        ("weight_formats = ['intt']", "weight_formats: 'intt' is not known. Did you mean int?"),
+        ("weight_formats = ['int', 'tern']", "weight_formats: 'tern' is not known. Did you mean ternary?"),
         ("scales = 'dyadic'", "scales: 'dyadic' is not known. Known: free, power-of-two."),
         ("fused = ['relu']", "fused: 'relu' is not known. Did you mean Relu?"),
         ("symmetric_activations = 1", "symmetric_activations: must be true or false, not 1"),
