@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.ir.statistics import ValueStatistics
+from bitsmith.observers.cumulative import cumulative
 
 Array = npt.NDArray[np.float64]
 
@@ -54,12 +55,12 @@ def divergences(
     """
     heights = counts.astype(np.float64)
     edges = starts[:, None] + np.arange(levels + 1) * (stops - starts)[:, None] // levels
-    mass = _cumulative(heights)
+    mass = cumulative(heights)
     sums = np.diff(mass[edges], axis=1)
-    filled = np.diff(_cumulative(np.sign(heights))[edges], axis=1)
+    filled = np.diff(cumulative(np.sign(heights))[edges], axis=1)
     inside, before, after = mass[stops] - mass[starts], mass[starts], mass[-1] - mass[stops]
 
-    information = _cumulative(heights * _log(heights))
+    information = cumulative(heights * _log(heights))
     own = information[stops] - information[starts]
     outcome = _log(sums) - _log(filled)
     cross = (sums * outcome).sum(axis=1)
@@ -76,7 +77,3 @@ def divergences(
 def _log(x: Array) -> Array:
     """The natural logarithm of counts, with 0 for 0: every such term has the factor 0."""
     return np.log(np.maximum(x, 1.0))
-
-
-def _cumulative(parts: Array) -> Array:
-    return np.concatenate([[0.0], np.cumsum(parts)])

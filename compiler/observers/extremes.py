@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitsmith.ir.statistics import ValueStatistics
+from bitsmith.observers.cumulative import cumulative
 
 KEPT = 0.9999
 """The part of all elements that `percentile` keeps; half of the others lie below its range, half above."""
@@ -22,7 +23,7 @@ def percentile(statistics: ValueStatistics, levels: int, symmetric: bool) -> tup
     """
     histogram = statistics.require_histogram()
     tail = (1 - KEPT) / 2
-    below = np.concatenate([[0], np.cumsum(histogram.counts)]) / histogram.counts.sum()
+    below = cumulative(histogram.counts) / histogram.counts.sum()
     ends = np.interp([tail, 1 - tail], below, histogram.edges)
     lowest, highest = np.clip(ends, statistics.minimum, statistics.maximum)
     return float(lowest), float(highest)

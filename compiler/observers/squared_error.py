@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.ir.statistics import Histogram, ValueStatistics
+from bitsmith.observers.cumulative import cumulative
 
 Array = npt.NDArray[np.float64]
 
@@ -70,8 +71,8 @@ def squared_error(histogram: Histogram, scales: Array, first: npt.ArrayLike, lev
     inner = (points[:, 1:] + points[:, :-1]) / 2
     edges, width = histogram.edges, histogram.width
     density = histogram.counts / (histogram.counts.sum() * width)
-    zeroth = _cumulative(density * width)
-    first_moments = _cumulative(density * (edges[1:] ** 2 - edges[:-1] ** 2) / 2)
+    zeroth = cumulative(density * width)
+    first_moments = cumulative(density * (edges[1:] ** 2 - edges[:-1] ** 2) / 2)
     second_moment = float((density * (edges[1:] ** 3 - edges[:-1] ** 3)).sum() / 3)
 
     inside = np.clip(inner, edges[0], edges[-1])
@@ -83,10 +84,6 @@ def squared_error(histogram: Histogram, scales: Array, first: npt.ArrayLike, lev
     cell_moment = np.diff(moment, axis=1, prepend=0.0, append=first_moments[-1])
     error: Array = second_moment - (points * (2 * cell_moment - points * cell_mass)).sum(axis=1)
     return error
-
-
-def _cumulative(parts: Array) -> Array:
-    return np.concatenate([[0.0], np.cumsum(parts)])
 
 
 def _search(axes: Sequence[Array], error: Callable[..., Array]) -> tuple[float, ...]:
