@@ -75,11 +75,27 @@ class Program:
         return {name: sum(held.values()) for name, held in found.items()}
 
 
+KEPT = 2
+"""Programs that are kept: a compile asks for that of its target, and for that of the host which runs it."""
+
+_kept: list[tuple[IntegerGraph, Target, Program]] = []
+
+
 def build(graph: IntegerGraph, target: Target) -> Program:
     """Lay out, choose kernels and plan memory for a graph.
 
-    Kernels are the fastest, unless the target's RAM is less than they need.
+    Kernels are the fastest, unless the target's RAM is less than they need. The last ones are kept: budgets, files,
+    figures and trials of one artifact are all told from the same.
     """
+    for asked, wanted, program in _kept:
+        if asked is graph and wanted == target:
+            return program
+    program = _built(graph, target)
+    _kept[:] = [*_kept[1 - KEPT :], (graph, target, program)]
+    return program
+
+
+def _built(graph: IntegerGraph, target: Target) -> Program:
     _refuse_unknown(graph, target)
     arena, steps, functions = prepare(graph, target)
     steps = _ordered(steps, arena)
