@@ -18,6 +18,8 @@ from bitsmith.backends.c.kernels.dsp import (
     DspNarrowLinear,
     DspPairedConv,
     DspPairedLinear,
+    DspTernaryConv,
+    DspTernaryLinear,
 )
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
 from bitsmith.backends.c.kernels.layer_norm import PortableLayerNorm
@@ -49,9 +51,11 @@ FAMILIES: tuple[KernelFamily, ...] = (
     DspDepthwise(),
     DspConv(),
     DspPairedConv(),
+    DspTernaryConv(),
     DspNarrowConv(),
     DspLinear(),
     DspPairedLinear(),
+    DspTernaryLinear(),
     DspNarrowLinear(),
     DspAdd(),
     DspAverage(),

@@ -16,6 +16,7 @@ from tests.backends.c.test_dsp_average import pooled
 from tests.backends.c.test_dsp_narrow import CASES, DEPTHWISE, LINEAR
 from tests.backends.c.test_helium import CASES as HELIUM
 from tests.backends.c.test_helium import side_by_side
+from tests.backends.c.test_ternary import CASES as TERNARY
 from tests.backends.onnxruntime.graphs import add, linear
 
 STRICT = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Werror"]
@@ -26,7 +27,7 @@ OTHERS = side_by_side([linear((41,), 10), add((1, -1)), pooled((8, 8), (8, 8), (
 @pytest.mark.parametrize(
     ("core", "triple", "graphs"),
     [
-        ("cortex-m4", "thumbv7em-none-eabi", [ODD, *CASES.values(), DEPTHWISE, LINEAR, OTHERS]),
+        ("cortex-m4", "thumbv7em-none-eabi", [ODD, *CASES.values(), DEPTHWISE, LINEAR, TERNARY, OTHERS]),
         ("cortex-m55", "thumbv8.1m.main-none-eabi", [side_by_side(cases) for cases in HELIUM.values()]),
     ],
 )

@@ -13,6 +13,8 @@ from hypothesis.extra.numpy import arrays
 
 from bitsmith.backends.c import build
 from bitsmith.backends.c.kernels import FAMILIES, trits
+from bitsmith.backends.c.kernels.dsp.packed import Settled
+from bitsmith.backends.c.kernels.dsp.ternary import INPUTS, DspTernaryConv
 from bitsmith.backends.c.kernels.weights import weights
 from bitsmith.backends.c.machines import run_program
 from bitsmith.execution.batches import vectors
@@ -83,6 +85,8 @@ CASES = side_by_side(
         for graph in (
             conv((5, 4), 16, 8, kernel=1, weight_bits=2),
             conv((3, 3), 5, 25, kernel=1, weight_bits=2),
+            conv((5, 1), 4, 10, kernel=1, weight_bits=2),
+            conv((4, 3), 2, 20, weight_bits=2),
             conv((4, 5), 4, 16, weight_bits=2),
             conv((5, 4), 1, 3, weight_bits=2),
             strided(conv((9, 8), 6, 8, weight_bits=2), (2, 3), (0, 1, 1, 0)),
@@ -100,29 +104,12 @@ CASES = side_by_side(
 )
 
 
-HELIUM = ("multiply", "long-multiply", "dsp", "mve")
+DSP = ("multiply", "long-multiply", "dsp")
 
 
-@pytest.mark.parametrize("features", [(), ("registers", "no-multiply"), HELIUM], ids=["plain", "few", "helium"])
+@pytest.mark.parametrize("features", [(), ("registers", "no-multiply"), DSP], ids=["plain", "few", "dsp"])
 def test_plain_c(features: tuple[str, ...]) -> None:
     assert_equal(CASES, target=replace(HOST, features=features))
-
-
-OF_MACHINES = {
-    "cortex-m55": ("helium narrow conv",),
-    "x86-64-avx2": ("avx2 tables", "avx2 bytes", "avx2 words"),
-    "rv32e": ("tables",),
-}
-
-
-def test_kernels_that_take_more_than_five_to_a_byte_refuse_them() -> None:
-    for name, families in OF_MACHINES.items():
-        target = load_target(name)
-        (step,) = build(ternary(conv((5, 4), 16, 8, weight_bits=2)), target).steps
-        assert step.kernel.family == "conv"
-        (constant,) = [one for one in step.kernel.constants if one.name == "weight"]
-        assert constant.bytes == 16 * -(-8 * 9 // 5)
-        assert {family.refusal(step.site) for family in FAMILIES if family.name in families} == {trits.CROWDED}
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -130,3 +117,77 @@ def test_every_machine(name: str) -> None:
     target, machine = machine_of(name)
     outcome = run_program(machine, build(CASES, target), vectors(CASES, 2, seed=5))
     assert outcome.passed, outcome.meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "others"),
+    [
+        ("cortex-m4", "dsp ternary conv", ("dsp paired conv", "dsp narrow conv")),
+        ("cortex-m55", "dsp ternary conv", ("helium narrow conv", "dsp paired conv")),
+        ("x86-64-avx2", "conv", ("avx2 tables", "avx2 bytes", "avx2 words")),
+        ("rv32e", "conv", ("tables",)),
+    ],
+)
+def test_kernels_that_take_fewer_to_a_byte_refuse_them(name: str, taken: str, others: tuple[str, ...]) -> None:
+    (step,) = build(ternary(conv((5, 4), 16, 10, weight_bits=2)), load_target(name)).steps
+    assert step.kernel.family == taken
+    assert {family.refusal(step.site) for family in FAMILIES if family.name in others} == {trits.CROWDED}
+    weights_alone = 16 * 9 * 10 // 5
+    # Beside them, each output has a bias and a multiplier.
+    assert step.kernel.flash == weights_alone + 16 * (4 + 4)
+
+
+def test_on_the_dsp_extension_every_layer_has_a_kernel_of_its_own() -> None:
+    families = [step.kernel.family for step in build(CASES, load_target("cortex-m4")).steps]
+    assert {family for family in families if family.startswith("dsp")} == {
+        "dsp ternary conv",
+        "dsp ternary linear",
+        "dsp depthwise",
+    }
+    assert "conv" not in families
+
+
+def test_what_a_tile_reads_is_starts_weights_and_multipliers_the_last_output_first() -> None:
+    rows = np.random.default_rng(3).integers(-1, 2, (3, 14))
+    settled = Settled(rows, np.array([-70000, 5, 1 << 20]), np.array([1 << 30, 7, 1 << 16]))
+    stream = DspTernaryConv().stream(settled)
+    for row, bias, multiplier, read in zip(
+        rows[::-1], settled.bias[::-1], settled.multiplier[::-1], stream.reshape(3, -1), strict=True
+    ):
+        words = read.astype("<u2").view("<u4")
+        assert words[[0, -1]].tolist() == [(int(bias) - 128 * int(row.sum())) % (1 << 32), multiplier]
+        held = np.array([decoded(group.tobytes()) for group in read[2:-2].astype("<u2")])
+        assert held[:, np.argsort(INPUTS)].reshape(-1).tolist() == [*row, *[0] * 6]
+
+
+@pytest.mark.parametrize("graph", [linear((70,), 4, weight_bits=2), conv((1, 3), 3, 70, kernel=1, weight_bits=2)])
+def test_the_ends_of_all_sums(graph: IntegerGraph) -> None:
+    """Weights and inputs whose products are as large as they get, of one sign and of both."""
+    rows = np.stack([np.resize(pattern, 70) for pattern in ([1], [-1], [1, -1, 0], [0, 0, 0, 0, 1])])
+    graph = ternary(graph)
+    (operation,) = graph.operations
+    assert isinstance(operation, Conv | Linear)
+    weight = rows[: len(operation.weight)].reshape(operation.weight.shape).astype(operation.weight.dtype)
+    graph = replace(graph, operations=(replace(operation, weight=weight),))
+    pattern = np.array([[127] * 70, [-128] * 70, [-128, 127] * 35], np.int8)
+    inputs = {"x": np.stack([np.resize(row, graph.values["x"].shape[::-1]).T for row in pattern])}
+    assert_equal(graph, inputs, target=replace(HOST, features=DSP))
+    target, machine = machine_of("cortex-m4")
+    outcome = run_program(machine, build(graph, target), inputs)
+    assert outcome.passed, outcome.meaning
+
+
+def test_they_cost_no_more_than_they_should() -> None:
+    """A convolution at most 1.6 of the instructions of 2 bits, for less flash."""
+    target, machine = machine_of("cortex-m4")
+    wide = conv((8, 8), 16, 16, weight_bits=2)
+    totals, sizes = [], []
+    for graph in (wide, ternary(wide)):
+        program = build(graph, target)
+        outcome = run_program(machine, program, vectors(graph, 1, seed=5), count=True)
+        assert outcome.passed, outcome.meaning
+        assert outcome.counts is not None
+        totals.append(outcome.counts.total)
+        sizes.append(program.flash)
+    assert totals[1] <= 1.6 * totals[0]
+    assert sizes[1] < 0.85 * sizes[0]

@@ -11,6 +11,8 @@ from bitsmith.backends.c.kernels.dsp.narrow import DspNarrowConv
 from bitsmith.backends.c.kernels.dsp.narrow_linear import DspNarrowLinear
 from bitsmith.backends.c.kernels.dsp.paired import DspPairedConv
 from bitsmith.backends.c.kernels.dsp.paired_linear import DspPairedLinear
+from bitsmith.backends.c.kernels.dsp.ternary import DspTernaryConv
+from bitsmith.backends.c.kernels.dsp.ternary_linear import DspTernaryLinear
 
 __all__ = [
     "DspAdd",
@@ -22,4 +24,6 @@ __all__ = [
     "DspNarrowLinear",
     "DspPairedConv",
     "DspPairedLinear",
+    "DspTernaryConv",
+    "DspTernaryLinear",
 ]

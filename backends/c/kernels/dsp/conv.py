@@ -24,8 +24,8 @@ class Tiling:
     """How an image is made some pixels at a time.
 
     whole:  tiles that are written where they belong. left: pixels of the last tile, which is made aside; 0 for none.
-    beyond: elements that a tile writes after its own: one, in the place of the next pixel, of channels that are odd in
-            number, for they are made in pairs.
+    beyond: elements that a tile writes after its own: one, in the place of the next pixel, where channels are made in
+            pairs and odd in number.
     aside:  bytes of the last tile.
     """
 
@@ -35,10 +35,10 @@ class Tiling:
     aside: int
 
     @classmethod
-    def of(cls, over: Window, outputs: int, at_once: int) -> Tiling:
-        """That of an image of so many channels."""
+    def of(cls, over: Window, outputs: int, at_once: int, together: int = OUTPUTS) -> Tiling:
+        """That of an image of so many channels, `together` of which are made in a round."""
         pixels = over.output[0] * over.output[1]
-        beyond = outputs % OUTPUTS
+        beyond = -outputs % together
         left = pixels % at_once or at_once * beyond
         return cls((pixels - left) // at_once, left, beyond, at_once * outputs + beyond if left else 0)
 
@@ -72,8 +72,9 @@ class DspConv(FittingFamily[Sums]):
             self.name,
             "dsp/points.c.j2" if points else "dsp/conv.c.j2",
             context={
-                "bits": 8,
+                "weights": "bytes",
                 "tile": "conv_tile",
+                "together": OUTPUTS,
                 "at_once": PIXELS,
                 "group": GROUP,
                 "ragged": gathered > 0,

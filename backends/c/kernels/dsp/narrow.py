@@ -15,8 +15,12 @@ from typing import ClassVar
 import numpy as np
 
 from bitsmith.backends.c.kernels.dsp.conv import OUTPUTS
-from bitsmith.backends.c.kernels.dsp.packed import Settled, Words
+from bitsmith.backends.c.kernels.dsp.packed import Settled, Sums, Words, sums_of_bits
 from bitsmith.backends.c.kernels.dsp.packed_conv import PackedConv, streamed
+from bitsmith.backends.c.kernels.kernel import Site
+from bitsmith.ir.integer import Conv
+
+BITS = 4
 
 PLACES = (0, 1, 4, 5, 2, 3, 6, 7)
 """Which of a word's inputs each weight is for, from the lowest on."""
@@ -29,14 +33,19 @@ class DspNarrowConv(PackedConv):
     """Three pixels times two channels: 37 instructions for 48 products."""
 
     name: ClassVar[str] = "dsp narrow conv"
-    bits: ClassVar[int] = 4
+    weights: ClassVar[str] = "4_bits"
+    spreads: ClassVar[bool] = False
     unit: ClassVar[int] = 4
     pixels: ClassVar[int] = 3
     group: ClassVar[int] = FOUR
     rounds: ClassVar[int] = 12
     factors: ClassVar[tuple[int, ...]] = (1, 15)
     moved: ClassVar[int] = 0
+    reads: ClassVar[str] = "of two outputs each: lowest weights, starts, 8 weights a word, multipliers"
     note: ClassVar[str] = "4-bit weights, unpacked for SMLAD"
+
+    def sums_of(self, site: Site, operation: Conv) -> Sums | str:
+        return sums_of_bits(site, operation, BITS, self.unit)
 
     def stream(self, settled: Settled) -> Words:
         outputs, length = settled.rows.shape
@@ -47,7 +56,7 @@ class DspNarrowConv(PackedConv):
         above = np.zeros((-(-outputs // OUTPUTS) * OUTPUTS, before + FOUR * fours), np.int64)
         above[:outputs, before : before + length] = settled.rows - lowest[:, None]
         fields = above.reshape(len(above), -1, 2 * FOUR)[..., PLACES]
-        words = (fields << self.bits * np.arange(2 * FOUR)).sum(axis=-1)
+        words = (fields << BITS * np.arange(2 * FOUR)).sum(axis=-1)
         heads = np.stack([lowest, settled.bias], axis=1) << self.unit
         pairs = words.reshape(-1, OUTPUTS, words.shape[1]).transpose(0, 2, 1)
         return streamed(heads, pairs.reshape(len(pairs), -1), settled)

@@ -18,7 +18,9 @@ import numpy as np
 
 from bitsmith.backends.c.kernels.dsp.linear_rows import GROUP, PackedLinear, above_lowest, filled, streamed
 from bitsmith.backends.c.kernels.dsp.narrow import PLACES
-from bitsmith.backends.c.kernels.dsp.packed import OFFSET, Settled, Words
+from bitsmith.backends.c.kernels.dsp.packed import OFFSET, Settled, Sums, Words, sums_of_bits
+from bitsmith.backends.c.kernels.kernel import Site
+from bitsmith.ir.integer import Linear
 
 BITS = 4
 UNIT = 12
@@ -28,11 +30,16 @@ class DspNarrowLinear(PackedLinear):
     """Four rows at a time: 31 instructions for 32 products."""
 
     name: ClassVar[str] = "dsp narrow linear"
-    bits: ClassVar[int] = BITS
+    weights: ClassVar[str] = "4_bits"
+    spreads: ClassVar[bool] = False
     unit: ClassVar[int] = UNIT
     sums: ClassVar[int] = 2
     filling: ClassVar[int] = 0
+    reads: ClassVar[str] = "of four outputs each: lowest weights, starts, 8 weights a word, multipliers"
     note: ClassVar[str] = "4-bit weights, unpacked for SMLAD"
+
+    def sums_of(self, site: Site, operation: Linear) -> Sums | str:
+        return sums_of_bits(site, operation, BITS, self.unit)
 
     def stream(self, settled: Settled) -> Words:
         inputs = settled.rows.shape[1]

@@ -1,16 +1,16 @@
-"""What convolutions with packed weights have in common: columns of expanded inputs, times two rows at a time."""
+"""What convolutions with packed weights have in common: columns of expanded inputs, times a row or two at a time."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bitsmith.backends.c.kernels.conv import window_of
 from bitsmith.backends.c.kernels.dsp.conv import OUTPUTS, Tiling
-from bitsmith.backends.c.kernels.dsp.packed import Settled, Sums, Words, sums_of_bits
+from bitsmith.backends.c.kernels.dsp.packed import Settled, Sums, Words
 from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
 from bitsmith.backends.c.kernels.served import whole_conv
 from bitsmith.backends.c.kernels.window import gap
@@ -18,30 +18,42 @@ from bitsmith.ir.integer import Conv
 
 
 class PackedConv(FittingFamily[Sums]):
-    """Rows of weights packed in `bits`, whose sums are 2^`unit` times those of products when they are rescaled.
+    """Rows of packed weights, whose sums are 2^`unit` times those of products when they are rescaled.
 
-    pixels:  columns that lie side by side, each after the sum of its inputs, to which `moved` is added first.
-    group:   inputs that are expanded together, to half as many words. rounds: groups in a round of the tile's loop,
-             which can begin at any of them.
-    factors: what a group's words come to where all its inputs are 1.
+    weights:  how they are packed, as it stands in the names of functions; spreads: whether that which expands inputs is
+              told how far apart words of a column lie.
+    together: outputs that are made in a round.
+    pixels:   columns that lie side by side, each after the sum of its inputs, to which `moved` is added first.
+    group:    inputs that are expanded together, to half as many words. rounds: groups in a round of the tile's loop,
+              which can begin at any of them.
+    factors:  what a group's words come to where all its inputs are 1.
+    ctype:    of the stream. reads: what that is of.
     """
 
-    bits: ClassVar[int]
+    weights: ClassVar[str]
+    spreads: ClassVar[bool]
     unit: ClassVar[int]
+    together: ClassVar[int] = OUTPUTS
     pixels: ClassVar[int]
     group: ClassVar[int]
     rounds: ClassVar[int]
     factors: ClassVar[tuple[int, ...]]
     moved: ClassVar[int]
+    ctype: ClassVar[str] = "uint32_t"
+    reads: ClassVar[str]
     note: ClassVar[str]
 
     @abstractmethod
-    def stream(self, settled: Settled) -> Words:
-        """What two outputs read, the last outputs first: lowest weights, starts, words, multipliers; 0 of none."""
+    def stream(self, settled: Settled) -> npt.NDArray[np.unsignedinteger[Any]]:
+        """What the outputs of a round read, the last outputs first: `reads`; 0 of none."""
+
+    @abstractmethod
+    def sums_of(self, site: Site, operation: Conv) -> Sums | str:
+        """The sums of products with weights that can be packed so, or why there are none."""
 
     def fit(self, site: Site) -> Sums | str:
         operation = whole_conv(site)
-        return operation if isinstance(operation, str) else sums_of_bits(site, operation, self.bits, self.unit)
+        return operation if isinstance(operation, str) else self.sums_of(site, operation)
 
     def made(self, site: Site, fit: Sums) -> Kernel:
         operation = site.operation
@@ -49,7 +61,7 @@ class PackedConv(FittingFamily[Sums]):
         over, channels = window_of(site, operation), site.x.shape[-1]
         outputs, length = fit.settled.rows.shape
         groups = -(-length // self.group)
-        tiling = Tiling.of(over, outputs, self.pixels)
+        tiling = Tiling.of(over, outputs, self.pixels, self.together)
         column = self.pixels * 4 * (self.group // 2 * groups + 1)
         gathered = 0 if channels % self.group == 0 else self.group * groups
         zero = site.x.zero_point + self.moved
@@ -57,12 +69,14 @@ class PackedConv(FittingFamily[Sums]):
             self.name,
             "dsp/points.c.j2" if over.is_pointwise else "dsp/conv_packed.c.j2",
             context={
-                "tile": f"conv_{self.bits}_bits_tile",
+                "tile": f"conv_{self.weights}_tile",
+                "together": self.together,
                 "ragged": gathered > 0,
                 # The sum of a pixel's inputs is of its own alone.
                 "copies": True,
                 "told": {"channels": channels, "tiles": tiling.whole, "left": tiling.left},
-                "bits": self.bits,
+                "weights": self.weights,
+                "spreads": self.spreads,
                 "unit": self.unit,
                 "at_once": self.pixels,
                 "rounds": self.rounds,
@@ -83,23 +97,16 @@ class PackedConv(FittingFamily[Sums]):
                 "column": column,
                 "tail": tiling.aside,
             },
-            constants=(
-                Constant(
-                    "stream",
-                    "uint32_t",
-                    self.stream(fit.settled),
-                    f"of two outputs each: lowest weights, starts, {32 // self.bits} weights a word, multipliers",
-                ),
-            ),
+            constants=(Constant("stream", self.ctype, self.stream(fit.settled), self.reads),),
             helpers=(
                 "dsp/intrinsics.c.j2",
                 "dsp/tile.c.j2",
                 "dsp/narrow.c.j2",
-                f"dsp/expand_{self.bits}_bits.c.j2",
-                f"dsp/conv_{self.bits}_bits_tile.c.j2",
+                f"dsp/expand_{self.weights}.c.j2",
+                f"dsp/conv_{self.weights}_tile.c.j2",
             ),
             shared={"points": "dsp/conv_points.c.j2"} if over.is_pointwise else {},
-            scratch=column + gathered + tiling.aside,
+            scratch=column + (gathered + 3) // 4 * 4 + tiling.aside,
             gaps={0: gap(site, over.first_reads(), buffered=True, block=self.pixels) + tiling.beyond},
             note=self.note,
         )

@@ -19,8 +19,12 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bitsmith.backends.c.kernels.dsp.packed import UNIT, Settled, Words
+from bitsmith.backends.c.kernels.dsp.packed import UNIT, Settled, Sums, Words, sums_of_bits
 from bitsmith.backends.c.kernels.dsp.packed_conv import PackedConv, streamed
+from bitsmith.backends.c.kernels.kernel import Site
+from bitsmith.ir.integer import Conv
+
+BITS = 2
 
 GROUP = 8
 """Inputs of a word."""
@@ -64,14 +68,19 @@ class DspPairedConv(PackedConv):
     """Two pixels times two channels: 37 instructions for 64 products."""
 
     name: ClassVar[str] = "dsp paired conv"
-    bits: ClassVar[int] = 2
+    weights: ClassVar[str] = "2_bits"
+    spreads: ClassVar[bool] = True
     unit: ClassVar[int] = UNIT
     pixels: ClassVar[int] = 2
     group: ClassVar[int] = GROUP
     rounds: ClassVar[int] = 4
     factors: ClassVar[tuple[int, ...]] = (FACTOR,) * (GROUP // 2)
     moved: ClassVar[int] = MOVED
+    reads: ClassVar[str] = "of two outputs each: lowest weights, starts, 16 weights a word, multipliers"
     note: ClassVar[str] = "2-bit weights, each product for two outputs"
+
+    def sums_of(self, site: Site, operation: Conv) -> Sums | str:
+        return sums_of_bits(site, operation, BITS, self.unit)
 
     def stream(self, settled: Settled) -> Words:
         heads, words = paired(settled)

@@ -7,19 +7,26 @@ from typing import ClassVar
 import numpy as np
 
 from bitsmith.backends.c.kernels.dsp.linear_rows import PackedLinear, streamed
-from bitsmith.backends.c.kernels.dsp.packed import UNIT, Settled, Words
-from bitsmith.backends.c.kernels.dsp.paired import MOVED, paired
+from bitsmith.backends.c.kernels.dsp.packed import UNIT, Settled, Sums, Words, sums_of_bits
+from bitsmith.backends.c.kernels.dsp.paired import BITS, MOVED, paired
+from bitsmith.backends.c.kernels.kernel import Site
+from bitsmith.ir.integer import Linear
 
 
 class DspPairedLinear(PackedLinear):
     """Two pairs of rows at a time: 42 instructions for 64 products."""
 
     name: ClassVar[str] = "dsp paired linear"
-    bits: ClassVar[int] = 2
+    weights: ClassVar[str] = "2_bits"
+    spreads: ClassVar[bool] = True
     unit: ClassVar[int] = UNIT
     sums: ClassVar[int] = 1
     filling: ClassVar[int] = -MOVED
+    reads: ClassVar[str] = "of four outputs each: lowest weights, starts, 16 weights a word, multipliers"
     note: ClassVar[str] = "2-bit weights, each product for two outputs"
+
+    def sums_of(self, site: Site, operation: Linear) -> Sums | str:
+        return sums_of_bits(site, operation, BITS, self.unit)
 
     def stream(self, settled: Settled) -> Words:
         heads, words = paired(settled)
