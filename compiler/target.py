@@ -33,8 +33,9 @@ class Target:
     fused:                 float ops that ride in the requantize step of the op before them.
     flash, ram:            bytes; None where the target sets no limit.
     weight_formats:        legal kinds of weights: `int`, and the grids of `FORMATS` in ir/grids.py.
-    cycles:                cycles of one multiply-accumulate by `weight bits x activation bits`, e.g. "8x8". Where there
-                           are any, a pair of widths that is not among them is one that the target cannot run.
+    cycles:                cycles of one multiply-accumulate by `weight bits x activation bits`, e.g. "8x8", or "1.6x8"
+                           of ternary weights. Where there are any, a pair of widths that is not among them is one that
+                           the target cannot run.
     code:                  bytes of flash that code takes beside the model's constants.
     activation_storage:    widths that activations are held in, in memory, each in the next one that fits: [8, 16] for
                            one or two bytes each. Empty where they are packed at whatever bits they have.
@@ -99,7 +100,7 @@ def _cycles(value: object) -> dict[str, float]:
     if not isinstance(value, dict):
         raise ValueError(f'must be a table such as {{"8x8" = 1.5}}, not {shown(value)}')
     for pair, cost in value.items():
-        if not re.fullmatch(r"(?:[1-9]|1[0-6])x(?:[1-9]|1[0-6])", pair):
+        if not re.fullmatch(r"(?:1\.6|[1-9]|1[0-6])x(?:[1-9]|1[0-6])", pair):
             raise ValueError(f'{pair!r} must be weight bits x activation bits, such as "8x8"')
         if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 < cost <= sys.float_info.max:
             raise ValueError(f"the cycles of {pair} must be a positive number, not {shown(cost)}")

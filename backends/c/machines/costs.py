@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bitsmith.backends.c.machines.machine import machine_for
@@ -12,6 +14,7 @@ from bitsmith.errors import VerificationError
 from bitsmith.execution.batches import vectors
 from bitsmith.ir.dyadic import dyadic
 from bitsmith.ir.formats import Format, IntegerType
+from bitsmith.ir.grids import TERNARY, TERNARY_BITS
 from bitsmith.ir.integer import Conv, IntegerGraph, Requantize, Value
 from bitsmith.progress import Progress
 from bitsmith.target import Target
@@ -32,8 +35,8 @@ def measure(target: Target, progress: Progress) -> dict[str, float] | None:
     if machine is None or missing(machine, target):
         return None
     stored = {bits: next(whole for whole in WHOLE_BYTES if bits <= whole) for bits in target.activation_bits}
-    pairs = [(weight, whole) for weight in target.weight_bits for whole in dict.fromkeys(stored.values())]
-    costs: dict[tuple[int, int], float] = {}
+    pairs = [(weight, whole) for weight in target.weight_widths for whole in dict.fromkeys(stored.values())]
+    costs: dict[tuple[float, int], float] = {}
     for done, (weight, whole) in enumerate(pairs):
         progress(f"measure {target.name}", done, len(pairs))
         program = build(convolution(weight, whole), target)
@@ -43,13 +46,15 @@ def measure(target: Target, progress: Progress) -> dict[str, float] | None:
         spent = outcome.counts.total if outcome.counts.cycles is None else sum(outcome.counts.cycles.values())
         costs[weight, whole] = spent / program.macs
     progress(f"measure {target.name}", len(pairs), len(pairs))
-    return {f"{weight}x{bits}": costs[weight, whole] for weight in target.weight_bits for bits, whole in stored.items()}
+    widths = target.weight_widths
+    return {f"{weight}x{bits}": costs[weight, whole] for weight in widths for bits, whole in stored.items()}
 
 
-def convolution(weight_bits: int, activation_bits: int) -> IntegerGraph:
-    """One convolution of random weights that use all of their width."""
-    random = np.random.default_rng(weight_bits)
-    narrow, wide = IntegerType(weight_bits), IntegerType(activation_bits)
+def convolution(weight_bits: float, activation_bits: int) -> IntegerGraph:
+    """One convolution of random weights that use all of their width; of 1.6 bits they are ternary."""
+    grid = TERNARY if weight_bits == TERNARY_BITS else None
+    narrow, wide = IntegerType(math.ceil(weight_bits)), IntegerType(activation_bits)
+    random = np.random.default_rng(narrow.bits)
     shape = (CHANNELS, CHANNELS, KERNEL, KERNEL)
     scales = random.uniform(0.5, 2.0, CHANNELS) / (narrow.highest * (CHANNELS * KERNEL * KERNEL) ** 0.5)
     values = {
@@ -62,7 +67,7 @@ def convolution(weight_bits: int, activation_bits: int) -> IntegerGraph:
         "y",
         weight=random.integers(-narrow.highest, narrow.highest, shape, endpoint=True),
         bias=random.integers(-1000, 1000, CHANNELS).astype(np.int32),
-        weight_format=Format(narrow, tuple(scales), axis=0),
+        weight_format=Format(narrow, tuple(scales), axis=0, grid=grid),
         strides=(1, 1),
         pads=(1, 1, 1, 1),
         dilations=(1, 1),

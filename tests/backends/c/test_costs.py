@@ -18,15 +18,15 @@ from bitsmith.manager import Pipeline
 from bitsmith.module import Module
 from bitsmith.pipelines import NORMALISE
 from bitsmith.progress import silent
-from bitsmith.target import load_target
+from bitsmith.target import load_target, read_target
 from tests.backends.c.agreement import assert_equal
 from tests.backends.c.needs import machine_of
 from tests.compiler.allocation.made_up import sensitivity_of
 
 
-@pytest.mark.parametrize("weight_bits", [2, 4, 8])
+@pytest.mark.parametrize("weight_bits", [1.6, 2, 4, 8])
 @pytest.mark.parametrize("activation_bits", [8, 16])
-def test_what_is_measured_is_a_valid_convolution(weight_bits: int, activation_bits: int) -> None:
+def test_what_is_measured_is_a_valid_convolution(weight_bits: float, activation_bits: int) -> None:
     graph = convolution(weight_bits, activation_bits)
     validate(graph)
     assert_equal(graph, vectors(graph, 1, seed=0))
@@ -44,6 +44,18 @@ def test_every_pair_of_widths_has_a_cost() -> None:
     # Never fewer cycles than half a one, for an instruction multiplies twice at most.
     assert all(0.5 < cost < 10 for cost in found.values())
     assert told == [(done, 4) for done in range(5)]
+
+
+def test_ternary_weights_have_a_cost_of_their_own_that_a_target_file_takes(tmp_path: Path) -> None:
+    target, _ = machine_of("cortex-m4")
+    found = CBackend().measure(replace(target, weight_bits=(2,), activation_bits=(8, 16)), silent)
+    assert found is not None
+    assert list(found) == ["2x8", "2x16", "1.6x8", "1.6x16"]
+    assert found["2x8"] < found["1.6x8"] < 2 * found["2x8"]
+    written = tmp_path / "own.toml"
+    lines = [f'"{pair}" = {cost}' for pair, cost in found.items()]
+    written.write_text("\n".join(['backend = "c"', "[cycles]", *lines]))
+    assert read_target(written).cycles == found
 
 
 def test_a_core_without_simd_pays_more() -> None:
