@@ -114,6 +114,7 @@ def search(
         with _workers(job, options, folder) as workers:
             given = None if calibration is None else Path(calibration)
             problem = prepare(Path(model), given, job.target, wanted, options.cost, folder, progress)
+            journal.require_known(problem, options.cost)
             strategy = Strategy(without_dominated(problem, options.cost), solve, options.cost)
             _refuse_constant(strategy)
             run = Run(journal, workers, progress)

@@ -15,8 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bitsmith.allocation.problem import Problem
 from bitsmith.errors import ArtifactError, PipelineError
 from bitsmith.search.point import Point
+from bitsmith.search.strategy import bits_of
 
 POINTS = "points.jsonl"
 FORMAT = "bitsmith search 2"
@@ -100,9 +102,19 @@ class Journal:
         self._require_same(head, wanted["subject"])
         for number, line in enumerate(lines[1:], start=2):
             try:
-                self.points.append(Point.from_json(self._parsed(number, line)))
-            except (LookupError, TypeError, ValueError, AttributeError, PipelineError) as reason:
+                point = Point.from_json(self._parsed(number, line))
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, PipelineError) as reason:
                 raise self._damaged(number) from reason
+            if any(point.name == other.name or point.samples != other.samples for other in self.points):
+                raise self._damaged(number)
+            self.points.append(point)
+
+    def require_known(self, problem: Problem, cost: str) -> None:
+        """Raise ArtifactError for a point that a search of this problem could not have come to."""
+        for number, point in enumerate(self.points, start=2):
+            bits = bits_of(problem, point.candidate.allocation)
+            if cost not in point.costs or any(bits[group.name] not in group.widths for group in problem.groups):
+                raise self._damaged(number)
 
     def _parsed(self, number: int, line: bytes) -> dict[str, Any]:
         with suppress(ValueError, RecursionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -14,6 +15,12 @@ from bitsmith.ir.allocation import Allocation
 
 UNIFORM, PROGRAM, SWAP = "uniform", "program", "swap"
 """Where an allocation comes from: one width everywhere; the integer program under a budget; a swap of two widths."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+"""Of a folder right in another: what a search gives has nothing else in it, and no path could lead out by it."""
+
+LARGEST = 1e100
+"""Beyond anything that is measured."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,14 @@ class Candidate:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Candidate:
-        """The candidate that `to_json` wrote."""
-        return cls(value["name"], value["origin"], Allocation.from_json(value["allocation"]), value["bits"])
+        """The candidate that `to_json` wrote; ValueError, or what comes of parts that lack, for anything else."""
+        name, origin, bits = value["name"], value["origin"], value["bits"]
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a folder")
+        if origin not in (UNIFORM, PROGRAM, SWAP):
+            raise ValueError(f"{origin!r} is no origin")
+        allocation = Allocation.from_json(value["allocation"])
+        return cls(name, origin, allocation, None if bits is None else _number(bits))
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,11 @@ class Point:
         return self.candidate.name
 
     @property
+    def samples(self) -> tuple[int, int]:
+        """How many it was measured on: of the evaluation data and of the calibration data, where that is kept."""
+        return len(self.outcomes), len(self.drift)
+
+    @property
     def nats(self) -> float | None:
         """The mean of its drift; None where that is not known."""
         return sum(self.drift) / len(self.drift) if self.drift else None
@@ -104,17 +122,24 @@ class Point:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Point:
-        """The point that `to_json` wrote."""
+        """The point that `to_json` wrote; ValueError, or what comes of parts that lack, for anything else."""
         return cls(
             Candidate.from_json(value),
-            value["costs"],
-            value["accuracy"],
-            value["reported"],
-            math.inf if value["decibels"] is None else value["decibels"],
-            value["seconds"],
-            tuple(value["drift"]),
+            {name: _number(cost, least=0) for name, cost in value["costs"].items()},
+            _number(value["accuracy"]),
+            _number(value["reported"]),
+            math.inf if value["decibels"] is None else _number(value["decibels"]),
+            _number(value["seconds"], least=0),
+            tuple(map(_number, value["drift"])),
             _unpacked(value["outcomes"], value["samples"]),
         )
+
+
+def _number(value: object, least: float = -LARGEST) -> float:
+    """A number as it stands in a file of ours: as large as measurements are, whose squares are numbers too."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= LARGEST:
+        raise ValueError("is no number that could be measured")
+    return value
 
 
 def key_of(allocation: Allocation) -> str:
@@ -133,6 +158,8 @@ def _packed(outcomes: tuple[bool, ...]) -> str:
 
 
 def _unpacked(packed: str, samples: int) -> tuple[bool, ...]:
+    if type(samples) is not int or not re.fullmatch(rf"[0-9a-f]{{{-(-samples // 4)}}}", packed):
+        raise ValueError("are not the outcomes of so many samples")
     if not samples:
         return ()
     text = f"{int(packed, 16):0{4 * len(packed)}b}"

@@ -140,9 +140,11 @@ class Strategy:
     def _steps(self, bits: Bits, direction: int) -> Iterator[tuple[str, float]]:
         """Of each group that has one, the next wider (1) or narrower (-1) width."""
         for group in self.problem.groups:
-            place = group.widths.index(bits[group.name]) + direction
-            if 0 <= place < len(group.widths):
-                yield group.name, group.widths[place]
+            # A search for another cost may have come to a width that is none of these.
+            if bits[group.name] in group.widths:
+                place = group.widths.index(bits[group.name]) + direction
+                if 0 <= place < len(group.widths):
+                    yield group.name, group.widths[place]
 
 
 def uniform(problem: Problem, bits: float) -> Bits:

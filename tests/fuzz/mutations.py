@@ -213,6 +213,29 @@ def json_of(words: Sequence[str]) -> Mutation:
     return mutate
 
 
+def lines_of(mutation: Mutation) -> Mutation:
+    """Change some lines by the mutation; now and then remove, double or swap some, or take them all as they come."""
+
+    def mutate(given: bytes, random: Random) -> bytes:
+        lines = given.split(b"\n")
+        if not random.randrange(20):
+            return mutation(given, random)
+        for _ in range(random.choice((1, 1, 2, 4))):
+            at = random.randrange(len(lines))
+            match random.randrange(8):
+                case 0:
+                    lines[at:at] = lines[at : at + 1]
+                case 1 if len(lines) > 1:
+                    del lines[at]
+                case 2:
+                    random.shuffle(lines)
+                case _:
+                    lines[at] = mutation(lines[at], random)
+        return b"\n".join(lines)
+
+    return mutate
+
+
 def _change_json(value: Any, words: Sequence[str], random: Random) -> Any:
     """A value with one part of it changed, removed, doubled or replaced."""
     if isinstance(value, dict) and value and random.randrange(5):

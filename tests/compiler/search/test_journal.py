@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitsmith.allocation.problem import LOSS, Cost, Group, Problem, Row
 from bitsmith.errors import ArtifactError
 from bitsmith.ir.allocation import Allocation
 from bitsmith.search.journal import POINTS, Journal
@@ -43,7 +45,7 @@ def test_points_are_there_again(tmp_path: Path) -> None:
     before = written(tmp_path / "deep" / "out", 3)
     with Journal(tmp_path / "deep" / "out", SUBJECT) as journal:
         assert journal.points == before
-        journal.add(point(7, 0.75, "later"))
+        journal.add(point(7, 0.75, "later", (True, False, True)))
     with Journal(tmp_path / "deep" / "out", SUBJECT) as journal:
         assert [one.name for one in journal.points] == ["p0", "p1", "p2", "later"]
 
@@ -57,7 +59,7 @@ def test_wherever_a_kill_cuts_the_file_the_whole_lines_before_are_kept(tmp_path:
         with Journal(tmp_path, SUBJECT) as journal:
             whole = max(sum(start <= length for start in starts) - 1, 0)
             assert journal.points == points[:whole]
-            journal.add(point(9, 0.25, "after"))
+            journal.add(point(9, 0.25, "after", (True, False, True)))
         with Journal(tmp_path, SUBJECT) as journal:
             assert [one.name for one in journal.points] == [*(one.name for one in points[:whole]), "after"]
 
@@ -86,6 +88,60 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
         file.write(line + "\n")
     with pytest.raises(ArtifactError, match=r"points\.jsonl: line 3 is no point of a search"):
         Journal(tmp_path, SUBJECT)
+
+
+def changed(**parts: Any) -> str:
+    """The line of a point in which some parts are something else."""
+    return json.dumps({**point(7, 0.75, "later", (True, False, True)).to_json(), **parts})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        changed(name="../../precious"),
+        changed(name="/tmp"),
+        changed(name=".."),
+        changed(name=""),
+        changed(name="p0"),
+        changed(origin="guess"),
+        changed(bits="8"),
+        changed(accuracy="0.5"),
+        changed(accuracy=True),
+        changed(reported=None),
+        changed(decibels=10**400),
+        changed(seconds=math.nan),
+        changed(costs={"flash": [1]}),
+        changed(costs={"flash": -1}),
+        changed(drift=["x"]),
+        changed(drift=[0.5]),
+        changed(outcomes="", samples=0),
+        changed(outcomes="-1"),
+        changed(samples=70),
+        changed(samples=3.0),
+    ],
+)
+def test_a_line_that_would_do_harm_later_is_named(tmp_path: Path, line: str) -> None:
+    """A name leads nowhere but into the folder, and all else is such as a measurement gives."""
+    written(tmp_path, 1)
+    with (tmp_path / POINTS).open("a") as file:
+        file.write(changed() + "\n")
+    with Journal(tmp_path, SUBJECT) as journal:
+        assert [one.name for one in journal.points] == ["p0", "later"]
+    with (tmp_path / POINTS).open("a") as file:
+        file.write(line.replace('"later"', '"other"') + "\n")
+    with pytest.raises(ArtifactError, match=r"points\.jsonl: line 4 is no point of a search"):
+        Journal(tmp_path, SUBJECT)
+
+
+def test_a_point_that_no_search_of_the_model_could_come_to_is_named(tmp_path: Path) -> None:
+    written(tmp_path, 2)
+    cost = Cost((Row(),))
+    with Journal(tmp_path, SUBJECT) as journal:
+        known = Problem((Group("p0", ("p0",), True, (2, 4)),), {"flash": cost, LOSS: cost}, {})
+        journal.require_known(known, "flash")
+        for problem, name in ((known, "luts"), (replace(known, groups=(Group("p0", ("p0",), True, (2, 8)),)), "flash")):
+            with pytest.raises(ArtifactError, match=r"points\.jsonl: line 2 is no point of a search"):
+                journal.require_known(problem, name)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
