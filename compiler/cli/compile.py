@@ -9,20 +9,16 @@ from pathlib import Path
 
 from bitsmith.cli.options import (
     activations,
+    add_choices,
     add_input_shape,
+    add_seed,
+    add_sensitivity,
     add_target,
     allocation,
-    bits,
     budget,
-    effort,
-    granularity,
     input_range,
-    observer,
     points,
-    scales,
-    seed,
-    sensitivity,
-    shapes_given,
+    recipe_given,
     weights,
 )
 from bitsmith.cli.output import progress_for, say
@@ -56,12 +52,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--out", required=True, metavar="OUT/", help="the folder to write")
     choices = command.add_argument_group("quantization")
     choices.add_argument(
-        "--effort",
-        type=effort,
-        metavar="fast|default|best",
-        help="time for accuracy: rounding to the nearest; learned rounding below 8 bits; the same, polished",
-    )
-    choices.add_argument(
         "--weights",
         type=weights,
         metavar="BITS|FORMAT",
@@ -74,18 +64,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="BITS",
         help="bits, or mixed: chosen one by one, for the budgets; default: the target's first",
     )
-    choices.add_argument(
-        "--edges",
-        type=bits,
-        metavar="BITS",
-        help="of the model's inputs and outputs; default: 8, or --activations if more",
-    )
-    choices.add_argument(
-        "--granularity",
-        type=granularity,
-        metavar="channel|tensor|group=N",
-        help="of weight scales, or of multipliers for every N inputs beside them; default: the target's first",
-    )
+    add_choices(choices)
     choices.add_argument(
         "--kernel",
         action="append",
@@ -93,23 +72,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME=FAMILY",
         help="the kernel of an operation of the integer graph, or a family that comes first wherever it can serve; may "
         "be given again",
-    )
-    choices.add_argument("--scales", type=scales, metavar="free|power-of-two", help="default: the target's")
-    choices.add_argument(
-        "--symmetric-activations", action="store_true", default=None, help="give activations zero point 0"
-    )
-    choices.add_argument(
-        "--observer",
-        type=observer,
-        metavar="auto|min-max|percentile|mse|kl",
-        help="how activation ranges are chosen; default: auto, the one that moves the outputs least; below 8 bits, mse",
-    )
-    choices.add_argument(
-        "--correct-biases",
-        action="store_true",
-        default=None,
-        help="let biases make up for what rounding weights of 8 bits does to the mean of each channel; below 8 bits "
-        "they always do",
     )
     add_budgets(command)
     recipe = command.add_argument_group("pipeline")
@@ -119,7 +81,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--recipe", metavar="FILE.toml", help="pipeline and options from a file; options given here come before it"
     )
     add_input_shape(recipe)
-    recipe.add_argument("--seed", type=seed, metavar="N", help="of everything that draws random numbers; default: 0")
+    add_seed(recipe)
     recipe.add_argument(
         "--verify-each", action="store_true", help="run the float graph after every pass, and stop if a pass moved it"
     )
@@ -152,12 +114,7 @@ def add_budgets(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allocation", type=allocation, metavar="FILE.json", help="bits by name, or the manifest of a mixed compile"
     )
-    group.add_argument(
-        "--sensitivity",
-        type=sensitivity,
-        metavar="FILE.json",
-        help="what bits cost the outputs, from the manifest of a mixed compile, in place of measuring it",
-    )
+    add_sensitivity(group)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -167,27 +124,7 @@ def run(options: argparse.Namespace) -> int:
     from bitsmith.recipe import Recipe
     from bitsmith.summary import summary
 
-    given = Recipe(
-        pipeline=options.pipeline,
-        effort=options.effort,
-        weights=options.weights,
-        activations=options.activations,
-        edges=options.edges,
-        granularity=options.granularity,
-        scales=options.scales,
-        symmetric_activations=options.symmetric_activations,
-        observer=options.observer,
-        correct_biases=options.correct_biases,
-        budgets=dict(options.budget),
-        max_loss=options.max_loss,
-        allocation=options.allocation,
-        sensitivity=options.sensitivity,
-        seed=options.seed,
-        kernels=None if options.kernel is None else tuple(options.kernel),
-        data_free=options.data_free,
-        input_ranges=dict(options.input_range),
-        input_shapes=shapes_given(options),
-    )
+    given = recipe_given(options)
     recipe = given if options.recipe is None else Recipe.read(options.recipe).overridden(given)
     progress = progress_for(options, "read the model")
     seconds: list[dict[str, object]] = []

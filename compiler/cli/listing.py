@@ -60,7 +60,8 @@ def target_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--measure",
         metavar="NAME|FILE.toml",
-        help="run kernels of a target, where that is possible here, and print its table of cycles by bits",
+        help="build and run kernels of a target, where that is possible here, and print what its file can say of them: "
+        "the cycles of each pair of widths, and prices of what code is made of",
     )
 
 
@@ -70,23 +71,36 @@ def targets(options: argparse.Namespace) -> int:
 
 
 def measure_target(options: argparse.Namespace) -> int:
-    """Cycles of a multiply-accumulate by bits of weight and of activation, as lines for the target's file."""
+    """Cycles by bits of weight and of activation, and prices of code, as lines for the target's file."""
     from bitsmith.errors import TargetError
     from bitsmith.legality import backend_of
     from bitsmith.target import load_target
 
     target = load_target(options.measure)
-    found = backend_of(target).measure(target, progress_for(options))
-    if found is None:
+    backend, progress = backend_of(target), progress_for(options)
+    found = {
+        "cycles": backend.measure(target, progress),
+        "code": backend.measure_code(target, progress),
+    }
+    told = {table: {name: float(cost) for name, cost in one.items()} for table, one in found.items() if one is not None}
+    if not told:
         raise TargetError(
             f"the backend {target.backend} cannot run its kernels here, so there is nothing to measure",
             where=f"target {target.name}",
-            fix="Write what you know into the target's file, under [cycles].",
+            fix="Write what you know into the target's file, under [cycles] and [code].",
         )
-    cycles = {pair: float(cost) for pair, cost in found.items()}
-    title = f"# Measured: cycles of a multiply-accumulate on {target.name}, by weight bits x activation bits."
-    say(options, [title, "[cycles]", *(f'"{pair}" = {cost:.4g}' for pair, cost in cycles.items())], {"cycles": cycles})
+    lines = []
+    for table, costs in told.items():
+        title = f"# Measured: {MEASURED[table].format(target.name)}."
+        lines += ["", title, f"[{table}]", *(f'"{name}" = {cost:.4g}' for name, cost in costs.items())]
+    say(options, lines[1:], told)
     return 0
+
+
+MEASURED = {
+    "cycles": "cycles of a multiply-accumulate on {}, by weight bits x activation bits",
+    "code": "bytes of what code is made of on {}",
+}
 
 
 def list_targets(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
 from bitsmith.registry import did_you_mean
@@ -12,6 +13,7 @@ from bitsmith.registry import did_you_mean
 if TYPE_CHECKING:
     from bitsmith.ir.allocation import Allocation
     from bitsmith.ir.sensitivity import Sensitivity
+    from bitsmith.recipe import Recipe
 
 Given = TypeVar("Given")
 Read = TypeVar("Read")
@@ -34,6 +36,75 @@ def add_input_shape(command: argparse._ActionsContainer) -> None:
         metavar="NAME=1,3,32,32",
         help="the shape of an input whose dimensions the model leaves open, batch first; once per input",
     )
+
+
+def add_choices(command: argparse._ActionsContainer) -> None:
+    """How to quantize, beside the bits of weights and activations."""
+    command.add_argument(
+        "--effort",
+        type=effort,
+        metavar="fast|default|best",
+        help="time for accuracy: rounding to the nearest; learned rounding below 8 bits; the same, polished",
+    )
+    command.add_argument(
+        "--edges",
+        type=bits,
+        metavar="BITS",
+        help="of the model's inputs and outputs; default: 8, or --activations if more",
+    )
+    command.add_argument(
+        "--granularity",
+        type=granularity,
+        metavar="channel|tensor|group=N",
+        help="of weight scales, or of multipliers for every N inputs beside them; default: the target's first",
+    )
+    command.add_argument("--scales", type=scales, metavar="free|power-of-two", help="default: the target's")
+    command.add_argument(
+        "--symmetric-activations", action="store_true", default=None, help="give activations zero point 0"
+    )
+    command.add_argument(
+        "--observer",
+        type=observer,
+        metavar="auto|min-max|percentile|mse|kl",
+        help="how activation ranges are chosen; default: auto, the one that moves the outputs least; below 8 bits, mse",
+    )
+    command.add_argument(
+        "--correct-biases",
+        action="store_true",
+        default=None,
+        help="let biases make up for what rounding weights of 8 bits does to the mean of each channel; below 8 bits "
+        "they always do",
+    )
+
+
+def add_sensitivity(command: argparse._ActionsContainer) -> None:
+    """--sensitivity."""
+    command.add_argument(
+        "--sensitivity",
+        type=sensitivity,
+        metavar="FILE.json",
+        help="what bits cost the outputs, from the manifest of a mixed compile, in place of measuring it",
+    )
+
+
+def add_seed(command: argparse._ActionsContainer) -> None:
+    """--seed."""
+    command.add_argument("--seed", type=seed, metavar="N", help="of everything that draws random numbers; default: 0")
+
+
+BY_NAME = {"budgets": "budget", "input_ranges": "input_range", "input_shapes": "input_shape"}
+"""Fields of a recipe that are tables, and the option that is given once for each name."""
+
+
+def recipe_given(options: argparse.Namespace) -> Recipe:
+    """The recipe that the options of a command say; a field has the name of its option, but for those of many."""
+    from bitsmith.recipe import Recipe
+
+    given = vars(options)
+    plain = {one.name: given[one.name] for one in fields(Recipe) if one.name in given}
+    tables = {name: dict(given[option]) for name, option in BY_NAME.items() if option in given}
+    kernels = None if given.get("kernel") is None else tuple(given["kernel"])
+    return Recipe(**plain, **tables, kernels=kernels)
 
 
 def shapes_given(options: argparse.Namespace) -> dict[str, tuple[int, ...]]:

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 
 from bitsmith.cli.options import (
     activations,
+    add_choices,
     add_input_shape,
+    add_seed,
+    add_sensitivity,
     add_target,
-    bits,
-    effort,
-    granularity,
-    observer,
-    scales,
-    seed,
-    sensitivity,
-    shapes_given,
+    recipe_given,
     weights,
 )
 from bitsmith.cli.output import progress_for, say
@@ -56,7 +52,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="other samples to compare points on, so that the figures on --data are not flattered by the choice; "
         "without labels, by decibels against the float model",
     )
-    _add_compile_options(command.add_argument_group("how points are compiled"))
+    how = command.add_argument_group("how points are compiled, as `bitsmith compile` does")
+    add_choices(how)
+    add_sensitivity(how)
+    add_seed(how)
+    add_input_shape(how)
     work = command.add_argument_group("how much work, and where")
     work.add_argument("--points", type=_count, default=48, metavar="N", help="to measure in all; default: 48")
     work.add_argument("--seconds", type=_count, metavar="S", help="begin no more points after so long")
@@ -65,39 +65,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     where.add_argument("--cluster", metavar="tcp://HOST:PORT", help="the scheduler of a Dask cluster, to work there")
 
 
-def _add_compile_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--effort", type=effort, metavar="fast|default|best", help="as for `bitsmith compile`")
-    group.add_argument("--edges", type=bits, metavar="BITS", help="of the model's inputs and outputs; default: 8")
-    group.add_argument("--granularity", type=granularity, metavar="channel|tensor|group=N", help="of weight scales")
-    group.add_argument("--scales", type=scales, metavar="free|power-of-two", help="default: the target's")
-    group.add_argument("--symmetric-activations", action="store_true", default=None, help="zero point 0")
-    group.add_argument("--observer", type=observer, metavar="NAME", help="how activation ranges are chosen")
-    group.add_argument(
-        "--sensitivity", type=sensitivity, metavar="FILE.json", help="what bits cost the outputs, if that is known"
-    )
-    group.add_argument("--seed", type=seed, metavar="N", help="default: 0")
-    add_input_shape(group)
-
-
 def run(options: argparse.Namespace) -> int:
     """Search, and print the front."""
-    from bitsmith.recipe import Recipe
     from bitsmith.search.driver import Options, search
     from bitsmith.windows import Window
 
-    recipe = Recipe(
-        effort=options.effort,
-        weights=options.weights,
-        activations=options.activations,
-        edges=options.edges,
-        granularity=options.granularity,
-        scales=options.scales,
-        symmetric_activations=options.symmetric_activations,
-        observer=options.observer,
-        sensitivity=options.sensitivity,
-        seed=options.seed,
-        input_shapes=shapes_given(options),
-    )
     wanted = Options(
         cost=options.cost,
         metric=options.metric,
@@ -114,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
             options.calibration,
             options.data,
             options.out,
-            recipe=recipe,
+            recipe=recipe_given(options),
             options=wanted,
             choose_on=options.choose_on,
             progress=progress_for(options, "read the model"),
