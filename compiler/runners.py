@@ -14,6 +14,7 @@ import onnx
 from bitsmith.artifact import INTEGER_MODEL, Artifact
 from bitsmith.errors import ModelError
 from bitsmith.execution.batches import batch_size
+from bitsmith.execution.integer_session import IntegerSession
 from bitsmith.execution.reals import dequantize_outputs, quantize_inputs
 from bitsmith.execution.runtime import Session
 from bitsmith.importing.onnx_file import read_model
@@ -77,7 +78,7 @@ class IntegerModel:
 
     def __init__(self, artifact: Artifact) -> None:
         self._graph = artifact.graph
-        self._session = Session(artifact.integer_model)
+        self._session = IntegerSession(self._graph, artifact.integer_model)
         self.name = INTEGER_MODEL
         self.samples = _samples(artifact)
         self.batch = batch_size(self._graph)

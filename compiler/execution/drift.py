@@ -12,9 +12,9 @@ from bitsmith.dataset import Dataset
 from bitsmith.execution.batches import batch_size
 from bitsmith.execution.divergence import SOFTENED, Divergence, outputs_of
 from bitsmith.execution.export import to_onnx
+from bitsmith.execution.integer_session import IntegerSession
 from bitsmith.execution.observe import fitting_batch
 from bitsmith.execution.reals import dequantize_outputs, quantize_inputs
-from bitsmith.execution.runtime import Session
 from bitsmith.ir.fusion import materialised
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
@@ -38,7 +38,7 @@ class Drift:
 
     def of(self, integer: IntegerGraph) -> npt.NDArray[np.float64]:
         """How far an integer graph that was made of the float graph is from it, sample by sample: (n,)."""
-        session = Session(to_onnx(integer))
+        session = IntegerSession(integer, to_onnx(integer))
         parts = []
         for batch in self._data.batches(batch_size(integer)):
             integers = session.run(quantize_inputs(integer, batch))

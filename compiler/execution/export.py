@@ -46,8 +46,8 @@ def to_onnx(graph: IntegerGraph) -> onnx.ModelProto:
         helper.make_graph(
             nodes,
             graph.name,
-            [_tensor(graph.values[name]) for name in graph.inputs],
-            [_tensor(graph.values[name]) for name in graph.outputs],
+            [described(graph.values[name]) for name in graph.inputs],
+            [described(graph.values[name]) for name in graph.outputs],
             [numpy_helper.from_array(array, name) for name, array in arrays.items()],
         ),
         functions=functions(one.function for one in calls),
@@ -80,6 +80,12 @@ def from_onnx(model: onnx.ModelProto) -> IntegerGraph:
     return graph
 
 
+def described(value: Value) -> onnx.ValueInfoProto:
+    """A value as an input or output of a model: (samples, *shape), in its storage type."""
+    kind = helper.np_dtype_to_tensor_dtype(value.format.type.storage)
+    return helper.make_tensor_value_info(value.name, kind, [BATCH, *value.shape])
+
+
 def _node(operation: Operation, call: Call, arrays: list[str]) -> onnx.NodeProto:
     node = helper.make_node(
         call.function, [*operation.inputs, *arrays], [operation.output], name=operation.name, domain=DOMAIN
@@ -102,11 +108,6 @@ def _array_names(record: Any, paths: tuple[str, ...]) -> list[str]:
             found = found[part]
         names.append(found[serial.ARRAY])
     return names
-
-
-def _tensor(value: Value) -> onnx.ValueInfoProto:
-    kind = helper.np_dtype_to_tensor_dtype(value.format.type.storage)
-    return helper.make_tensor_value_info(value.name, kind, [BATCH, *value.shape])
 
 
 def _json(data: object) -> str:

@@ -48,6 +48,7 @@ def session_options(threads: int = 0) -> Any:
 class Session:
     """A float graph, or a model, loaded into ONNX Runtime on the processor.
 
+    inputs:  the values that `run` is to be given.
     outputs: the values that `run` gives, in this order: any that a node makes, or else the graph's own outputs.
              What none of them depends on is not computed.
     threads: as in `session_options`.
@@ -84,6 +85,7 @@ class Session:
             )
         except RUNTIME_ERRORS as fault:
             raise self._refused("load", fault) from fault
+        self.inputs = tuple(one.name for one in self._session.get_inputs())
 
     def run(self, batch: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs, name -> (n, ...), for a batch of every input, name -> (n, ...); float32 where the model is."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
 
 from bitsmith.errors import InternalError, VerificationError
 from bitsmith.execution.batches import Batch
+from bitsmith.execution.integer_session import IntegerSession
 from bitsmith.execution.interpreter import run
-from bitsmith.execution.runtime import Session
 from bitsmith.importing.onnx_file import read_model
 from bitsmith.ir.formats import IntegerArray
 from bitsmith.ir.integer import IntegerGraph
@@ -186,15 +186,9 @@ def integer_onnx(graph: IntegerGraph, model: onnx.ModelProto, subject: str = "in
     """`integer.onnx` in ONNX Runtime, which can show what is within."""
 
     def trace(batch: Batch) -> Mapping[str, IntegerArray]:
-        results = [operation.output for operation in graph]
-        return _executor(Session(model, results, threads=threads))(batch)
+        return IntegerSession(graph, model, keep=True, threads=threads).run(batch)
 
-    return Form(subject, _executor(Session(model, threads=threads)), trace)
-
-
-def _executor(session: Session) -> Executor:
-    """A session on integers: ONNX Runtime goes by the types that the model declares."""
-    return cast(Executor, session.run)
+    return Form(subject, IntegerSession(graph, model, threads=threads).run, trace)
 
 
 def _results(graph: IntegerGraph, batch: Batch) -> Batch:

@@ -1,0 +1,51 @@
+"""`integer.onnx` in stretches computes what it computes whole."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitsmith.execution import integer_session
+from bitsmith.execution.batches import Batch, vectors
+from bitsmith.execution.export import to_onnx
+from bitsmith.execution.integer_session import IntegerSession, stretches
+from bitsmith.execution.runtime import Session
+from bitsmith.ir.integer import IntegerGraph
+from tests.strategies import integer_graphs
+
+
+def chained(models: list[onnx.ModelProto], inputs: Batch) -> Batch:
+    """What models make one after another, each of what it asks for."""
+    held = dict(inputs)
+    for model in models:
+        made = Session(model, threads=1).run({one.name: held[one.name] for one in model.graph.input})
+        assert not made.keys() & held.keys()
+        held |= made
+    return held
+
+
+@settings(max_examples=15)
+@given(graph=integer_graphs(most=6), most=st.integers(1, 4))
+def test_stretches_make_what_the_whole_makes(graph: IntegerGraph, most: int) -> None:
+    model, inputs = to_onnx(graph), vectors(graph, 5, seed=0)
+    cut = list(stretches(graph, model, graph.outputs, most))
+    assert [node for one in cut for node in one.graph.node] == list(model.graph.node)
+    assert max(len(one.graph.node) for one in cut) <= most
+    wanted, found = Session(model, threads=1).run(inputs), chained(cut, inputs)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(found[name], wanted[name], strict=True)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@given(graph=integer_graphs(most=6))
+@settings(max_examples=5)
+def test_a_long_model_runs_as_a_short_one_does(graph: IntegerGraph, keep: bool) -> None:
+    model, inputs = to_onnx(graph), vectors(graph, 5, seed=0)
+    whole = IntegerSession(graph, model, keep=keep, threads=1).run(inputs)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(integer_session, "STRETCH", 1)
+        cut = IntegerSession(graph, model, keep=keep, threads=1).run(inputs)
+    assert list(whole) == list(cut) == ([one.output for one in graph] if keep else list(graph.outputs))
+    for name, array in whole.items():
+        np.testing.assert_array_equal(cut[name], array, strict=True)
