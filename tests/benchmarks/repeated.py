@@ -3,10 +3,13 @@
 Rounding has luck in it. The same bits compiled on the same calibration samples in another order give integers that are
 as good, but right and wrong on other evaluation samples; where few of these are at stake, that luck hides what bits do.
 So for each uniform allocation and what came nearest to the float network at its size (`tests.benchmarks.search`, by
-calibration data alone), both are compiled with as many orders of the calibration samples as there are seeds. Of every
-evaluation sample it is counted how often each was right. The test is for paired samples: by how much the two differ in
-the mean, against the same with the two exchanged at random sample by sample (with one seed it is McNemar's), two-sided.
-`sure` says which rows of a model stand by Holm's bounds together.
+calibration data alone), both are compiled with as many orders of the calibration samples as there are seeds.
+
+Two things are looked at on every evaluation sample, each in the mean over the compiles: whether its class was right,
+and the log loss, in nats, of the class that it has: a point that classes go by is coarse where files are small. The
+test is for paired samples: by how much the two differ in the mean, against the same with the two exchanged at random
+sample by sample (of classes, with one seed, it is McNemar's), two-sided. A star stands at what holds by Holm's bounds
+over all rows of a model, for each of the two by itself.
 
 usage: python -m tests.benchmarks.repeated FOLDER [--what weights] [--seeds 8] [MODEL ...]
 
@@ -17,34 +20,59 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import log_softmax
 from scipy.stats import permutation_test
 
+from bitsmith.artifact import load
 from bitsmith.ir.allocation import Allocation
 from bitsmith.recipe import Recipe
 from bitsmith.recipe_file import MIXED
+from bitsmith.runners import BackendModel
 from bitsmith.search.job import File, Job
 from bitsmith.search.point import PROGRAM, UNIFORM, Candidate, Point
+from bitsmith.search.trial import Trial, unpack
 from bitsmith.search.workers import LocalWorkers, cores
 from bitsmith.target import load_target
 from tests.benchmarks.common import markdown, model_files
 from tests.benchmarks.search import MODELS, beyond_luck
+
+Reals = npt.NDArray[np.float64]
 
 RECIPES = {"weights": Recipe(weights=MIXED), "activations": Recipe(weights=8, activations=MIXED)}
 
 RESAMPLES, BATCH = 99_999, 500
 """Of the test: exchanges that are tried, and how many at a time."""
 
-HEADER = ["model", "uniform", "size", "top-1", "loses", "mixed: size", "top-1", "gain", "standard error", "p", "sure"]
+LEAST = 1e-7
+"""Of a probability: a class that is given none loses no more than 16 nats."""
+
+HEADER = [
+    "model",
+    "uniform",
+    "size",
+    "loses",
+    "mixed: size",
+    "top-1",
+    "mixed",
+    "gain",
+    "p",
+    "log loss",
+    "mixed",
+    "p",
+]
 
 
 @dataclass(frozen=True)
@@ -56,35 +84,47 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
+class Measured:
+    """An allocation, compiled once: its cost, and of each evaluation sample whether it is right, and its log loss."""
+
+    cost: float
+    right: Reals
+    log_loss: Reals
+
+
+@dataclass(frozen=True, eq=False)
 class Compared:
-    """A pair, compiled with every seed: what each cost at most, and in what part of them each sample was right."""
+    """A pair, compiled with every seed."""
 
     pair: Pair
-    costs: tuple[float, float]
-    right: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    uniform: Sequence[Measured]
+    mixed: Sequence[Measured]
 
     @property
-    def gains(self) -> npt.NDArray[np.float64]:
-        """By which the mixed one is ahead, by sample."""
-        uniform, mixed = self.right
-        return mixed - uniform
+    def right(self) -> tuple[Reals, Reals]:
+        """In what part of the compiles each sample was right: uniform, mixed."""
+        return _mean([one.right for one in self.uniform]), _mean([one.right for one in self.mixed])
 
     @property
-    def p(self) -> float:
-        """How likely such a difference, or a larger one, is between allocations that are equally good."""
-        uniform, mixed = self.right
-        if not self.gains.any():
-            return 1.0
-        found = permutation_test(
-            (mixed, uniform),
-            _mean_difference,
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            batch=BATCH,
-            rng=np.random.default_rng(0),
-        )
-        return float(found.pvalue)
+    def log_loss(self) -> tuple[Reals, Reals]:
+        """The mean log loss of each sample: uniform, mixed."""
+        return _mean([one.log_loss for one in self.uniform]), _mean([one.log_loss for one in self.mixed])
+
+
+def exchanged(one: Reals, other: Reals) -> float:
+    """How likely a difference of means as large as this is, were the two of each pair exchanged by chance."""
+    if (one == other).all():
+        return 1.0
+    found = permutation_test(
+        (one, other),
+        _mean_difference,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=BATCH,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def main() -> None:
@@ -99,8 +139,11 @@ def main() -> None:
     for name in given.models:
         front = json.loads((given.folder / f"{name}-{given.what}" / "front.json").read_text())
         compared = list(compare(name, RECIPES[given.what], front, given.seeds))
-        for one, is_sure in zip(compared, beyond_luck([one.p for one in compared]), strict=True):
-            rows.append(row(name, one, front["float"], is_sure))
+        classes = [exchanged(*one.right) for one in compared]
+        losses = [exchanged(*one.log_loss) for one in compared]
+        stars = zip(_starred(classes), _starred(losses), strict=True)
+        for one, (by_class, by_loss) in zip(compared, stars, strict=True):
+            rows.append(row(name, one, front["float"], by_class, by_loss))
             print(rows[-1], file=sys.stderr, flush=True)
     print(markdown(HEADER, rows))
 
@@ -109,17 +152,12 @@ def compare(name: str, recipe: Recipe, front: dict[str, Any], seeds: int) -> Ite
     """Every pair of a search that differs, compiled with each seed."""
     found = pairs(front)
     wanted = {one.key: one for pair in found for one in (pair.uniform, pair.nearest)}
-    points: dict[str, list[Point]] = {key: [] for key in wanted}
+    points: dict[str, list[Measured]] = {key: [] for key in wanted}
     for seed in range(seeds):
-        for key, point in measured(shuffled(name, recipe, seed), list(wanted.values())).items():
+        for key, point in measured(shuffled(name, recipe, seed), list(wanted.values()), front["cost"]).items():
             points[key].append(point)
     for pair in found:
-        sides = points[pair.uniform.key], points[pair.nearest.key]
-        yield Compared(
-            pair,
-            (_dearest(sides[0], front["cost"]), _dearest(sides[1], front["cost"])),
-            (_how_often(sides[0]), _how_often(sides[1])),
-        )
+        yield Compared(pair, points[pair.uniform.key], points[pair.nearest.key])
 
 
 def pairs(front: dict[str, Any]) -> list[Pair]:
@@ -158,56 +196,76 @@ def shuffled(name: str, recipe: Recipe, seed: int) -> Job:
     )
 
 
-def measured(job: Job, candidates: Sequence[Candidate]) -> dict[str, Point]:
-    """The points of some candidates, by key, on all cores."""
-    found: dict[str, Point] = {}
-    with TemporaryDirectory(prefix="bitsmith-benchmark-") as scratch:
-        workers = LocalWorkers(job, cores(), Path(scratch))
+def measured(job: Job, candidates: Sequence[Candidate], cost: str) -> dict[str, Measured]:
+    """Some candidates compiled and run, by key, on all cores."""
+    with TemporaryDirectory(prefix="bitsmith-benchmark-") as name:
+        scratch = Path(name)
+        data = np.load(job.data.write(scratch / "data"))
+        workers, one_at_a_time = LocalWorkers(job, cores(), scratch), Lock()
+
+        def run(candidate: Candidate) -> Trial:
+            with one_at_a_time:
+                work = workers.submit(candidate)
+            return work.result()
+
         try:
-            left, running = list(candidates), []
-            while left or running:
-                while left and len(running) < workers.room():
-                    one = left.pop()
-                    running.append((one, workers.submit(one)))
-                one, work = next((pair for pair in running if pair[1].done()), running[0])
-                found[one.key] = Point.from_json(work.result().point)
-                running.remove((one, work))
+            with ThreadPoolExecutor(workers.room()) as pool:
+                trials = list(pool.map(run, candidates))
         finally:
             workers.close()
+        found = {}
+        for candidate, trial in zip(candidates, trials, strict=True):
+            folder = scratch / candidate.key
+            unpack(trial.artifact, folder)
+            point = Point.from_json(trial.point)
+            losses = log_losses(folder, data["x"], data["y"])
+            found[candidate.key] = Measured(point.costs[cost], np.asarray(point.outcomes, np.float64), losses)
     return found
 
 
-def row(name: str, one: Compared, real: float, is_sure: bool) -> list[str]:
+def log_losses(artifact: Path, x: npt.NDArray[np.float32], labels: npt.NDArray[np.integer[Any]]) -> Reals:
+    """What the artifact's outputs lose on each sample's class, in nats."""
+    model = BackendModel(load(artifact))
+    (name,) = model.samples
+    parts = [model.run({name: x[start : start + model.batch]}) for start in range(0, len(x), model.batch)]
+    (output,) = parts[0]
+    found = np.concatenate([part[output] for part in parts]).reshape(len(x), -1).astype(np.float64)
+    is_share = (found >= 0).all() and np.allclose(found.sum(axis=1), 1, atol=0.01)
+    logs = np.log(np.maximum(found, LEAST)) if is_share else np.maximum(log_softmax(found, axis=1), math.log(LEAST))
+    losses: Reals = -logs[np.arange(len(x)), labels.astype(np.int64).ravel()]
+    return losses
+
+
+def row(name: str, one: Compared, real: float, by_class: str, by_loss: str) -> list[str]:
     """A line of the table; `real` is the float network's accuracy."""
     uniform, mixed = (float(side.mean()) for side in one.right)
-    error = one.gains.std(ddof=1) / np.sqrt(len(one.gains))
     return [
         name,
         one.pair.uniform.name,
-        f"{one.costs[0]:,.0f}",
-        f"{uniform:.4f}",
+        f"{max(side.cost for side in one.uniform):,.0f}",
         f"{real - uniform:.4f}",
-        f"{one.costs[1]:,.0f}",
+        f"{max(side.cost for side in one.mixed):,.0f}",
+        f"{uniform:.4f}",
         f"{mixed:.4f}",
         f"{mixed - uniform:+.4f}",
-        f"{error:.4f}",
-        f"{one.p:.2g}",
-        "yes" if is_sure else "",
+        by_class,
+        *(f"{side.mean():.4f}" for side in one.log_loss),
+        by_loss,
     ]
 
 
-def _how_often(points: Sequence[Point]) -> npt.NDArray[np.float64]:
-    return np.mean([point.outcomes for point in points], axis=0)
+def _starred(found: Sequence[float]) -> list[str]:
+    """Each p as text, with a star where it holds by Holm's bounds."""
+    return [f"{p:.2g}{' *' * is_sure}" for p, is_sure in zip(found, beyond_luck(list(found)), strict=True)]
 
 
-def _dearest(points: Sequence[Point], cost: str) -> float:
-    return max(point.costs[cost] for point in points)
+def _mean(sides: Sequence[Reals]) -> Reals:
+    mean: Reals = np.mean(sides, axis=0)
+    return mean
 
 
-def _mean_difference(
-    mixed: npt.NDArray[np.float64], uniform: npt.NDArray[np.float64], axis: int
-) -> npt.NDArray[np.float64]:
-    difference: npt.NDArray[np.float64] = np.mean(mixed - uniform, axis=axis)
+def _mean_difference(one: Reals, other: Reals, axis: int) -> Reals:
+    difference: Reals = np.mean(one - other, axis=axis)
     return difference
 
 
