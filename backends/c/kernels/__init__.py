@@ -32,6 +32,8 @@ from bitsmith.backends.c.kernels.mve import (
     HeliumLinear,
     HeliumNarrowConv,
     HeliumNarrowLinear,
+    HeliumTernaryConv,
+    HeliumTernaryLinear,
 )
 from bitsmith.backends.c.kernels.planes import TableProducts
 from bitsmith.backends.c.kernels.pooling import PortableAveragePool, PortableMaxPool
@@ -47,6 +49,8 @@ FAMILIES: tuple[KernelFamily, ...] = (
     HeliumLinear(),
     HeliumNarrowConv(),
     HeliumNarrowLinear(),
+    HeliumTernaryConv(),
+    HeliumTernaryLinear(),
     HeliumAdd(),
     DspDepthwise(),
     DspConv(),

@@ -15,6 +15,7 @@ from bitsmith.backends.c import build
 from bitsmith.backends.c.kernels import FAMILIES, trits
 from bitsmith.backends.c.kernels.dsp.packed import Settled
 from bitsmith.backends.c.kernels.dsp.ternary import INPUTS, DspTernaryConv
+from bitsmith.backends.c.kernels.mve.ternary import packed
 from bitsmith.backends.c.kernels.weights import weights
 from bitsmith.backends.c.machines import run_program
 from bitsmith.execution.batches import vectors
@@ -98,6 +99,7 @@ CASES = side_by_side(
             strided(conv((9, 8), 5, 5, groups=5, weight_bits=2), (2, 2), (0, 0, 0, 0)),
             linear((3,), 1, weight_bits=2),
             linear((131,), 6, weight_bits=2),
+            linear((240,), 4, weight_bits=2),
             linear((3, 2, 8), weight_bits=2),
         )
     ]
@@ -105,9 +107,10 @@ CASES = side_by_side(
 
 
 DSP = ("multiply", "long-multiply", "dsp")
+FEATURES = {"plain": (), "few": ("registers", "no-multiply"), "dsp": DSP, "helium": (*DSP, "mve")}
 
 
-@pytest.mark.parametrize("features", [(), ("registers", "no-multiply"), DSP], ids=["plain", "few", "dsp"])
+@pytest.mark.parametrize("features", FEATURES.values(), ids=FEATURES)
 def test_plain_c(features: tuple[str, ...]) -> None:
     assert_equal(CASES, target=replace(HOST, features=features))
 
@@ -120,31 +123,47 @@ def test_every_machine(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "taken", "others"),
+    ("name", "taken", "others", "beside"),
     [
-        ("cortex-m4", "dsp ternary conv", ("dsp paired conv", "dsp narrow conv")),
-        ("cortex-m55", "dsp ternary conv", ("helium narrow conv", "dsp paired conv")),
-        ("x86-64-avx2", "conv", ("avx2 tables", "avx2 bytes", "avx2 words")),
-        ("rv32e", "conv", ("tables",)),
+        ("cortex-m4", "dsp ternary conv", ("dsp paired conv", "dsp narrow conv"), 8),
+        ("cortex-m55", "helium ternary conv", ("helium narrow conv", "dsp paired conv"), 12),
+        ("x86-64-avx2", "conv", ("avx2 tables", "avx2 bytes", "avx2 words"), 8),
+        ("rv32e", "conv", ("tables",), 8),
     ],
 )
-def test_kernels_that_take_fewer_to_a_byte_refuse_them(name: str, taken: str, others: tuple[str, ...]) -> None:
+def test_kernels_that_take_fewer_to_a_byte_refuse_them(
+    name: str, taken: str, others: tuple[str, ...], beside: int
+) -> None:
+    """Beside five weights a byte, an output has a bias and a multiplier, and a third number on vectors."""
     (step,) = build(ternary(conv((5, 4), 16, 10, weight_bits=2)), load_target(name)).steps
     assert step.kernel.family == taken
     assert {family.refusal(step.site) for family in FAMILIES if family.name in others} == {trits.CROWDED}
-    weights_alone = 16 * 9 * 10 // 5
-    # Beside them, each output has a bias and a multiplier.
-    assert step.kernel.flash == weights_alone + 16 * (4 + 4)
+    assert step.kernel.flash == 16 * (9 * 10 // 5 + beside)
 
 
-def test_on_the_dsp_extension_every_layer_has_a_kernel_of_its_own() -> None:
-    families = [step.kernel.family for step in build(CASES, load_target("cortex-m4")).steps]
-    assert {family for family in families if family.startswith("dsp")} == {
-        "dsp ternary conv",
-        "dsp ternary linear",
-        "dsp depthwise",
-    }
-    assert "conv" not in families
+@pytest.mark.parametrize(
+    ("name", "kernels"),
+    [
+        ("cortex-m4", {"dsp ternary conv", "dsp ternary linear", "dsp depthwise"}),
+        ("cortex-m55", {"helium ternary conv", "dsp ternary conv", "helium ternary linear", "helium depthwise"}),
+    ],
+)
+def test_vectors_have_kernels_of_their_own_for_them(name: str, kernels: set[str]) -> None:
+    families = {step.kernel.family for step in build(CASES, load_target(name)).steps}
+    assert families == kernels | {"depthwise", "grouped conv", "linear"}
+
+
+def test_vectors_hold_a_weight_of_each_of_five_runs() -> None:
+    rows = np.random.default_rng(2).integers(-1, 2, (3, 200))
+    packing, constant = packed(rows, 4)
+    # Two vectors of eighty weights, and eight bytes for forty more.
+    assert (packing.whole, packing.left, packing.lanes, packing.row) == (2, 40, 8, 40)
+    assert constant.data.shape == (4, 40)
+    for row, stored in zip([*rows.tolist(), [0] * 200], constant.data.astype(np.uint8), strict=True):
+        held: list[int] = []
+        for part in (stored[:16], stored[16:32], stored[32:]):
+            held += np.array(decoded(part.tobytes())).reshape(-1, 5).T.reshape(-1).tolist()
+        assert held == row
 
 
 def test_what_a_tile_reads_is_starts_weights_and_multipliers_the_last_output_first() -> None:
@@ -160,7 +179,7 @@ def test_what_a_tile_reads_is_starts_weights_and_multipliers_the_last_output_fir
         assert held[:, np.argsort(INPUTS)].reshape(-1).tolist() == [*row, *[0] * 6]
 
 
-@pytest.mark.parametrize("graph", [linear((70,), 4, weight_bits=2), conv((1, 3), 3, 70, kernel=1, weight_bits=2)])
+@pytest.mark.parametrize("graph", [linear((70,), 4, weight_bits=2), conv((1, 3), 4, 70, kernel=1, weight_bits=2)])
 def test_the_ends_of_all_sums(graph: IntegerGraph) -> None:
     """Weights and inputs whose products are as large as they get, of one sign and of both."""
     rows = np.stack([np.resize(pattern, 70) for pattern in ([1], [-1], [1, -1, 0], [0, 0, 0, 0, 1])])
@@ -171,10 +190,11 @@ def test_the_ends_of_all_sums(graph: IntegerGraph) -> None:
     graph = replace(graph, operations=(replace(operation, weight=weight),))
     pattern = np.array([[127] * 70, [-128] * 70, [-128, 127] * 35], np.int8)
     inputs = {"x": np.stack([np.resize(row, graph.values["x"].shape[::-1]).T for row in pattern])}
-    assert_equal(graph, inputs, target=replace(HOST, features=DSP))
-    target, machine = machine_of("cortex-m4")
-    outcome = run_program(machine, build(graph, target), inputs)
-    assert outcome.passed, outcome.meaning
+    for name in ("cortex-m4", "cortex-m55"):
+        target, machine = machine_of(name)
+        assert_equal(graph, inputs, target=replace(HOST, features=target.features))
+        outcome = run_program(machine, build(graph, target), inputs)
+        assert outcome.passed, outcome.meaning
 
 
 def test_they_cost_no_more_than_they_should() -> None:

@@ -6,5 +6,15 @@ from bitsmith.backends.c.kernels.mve.add import HeliumAdd
 from bitsmith.backends.c.kernels.mve.conv import HeliumConv, HeliumNarrowConv
 from bitsmith.backends.c.kernels.mve.depthwise import HeliumDepthwise
 from bitsmith.backends.c.kernels.mve.linear import HeliumLinear, HeliumNarrowLinear
+from bitsmith.backends.c.kernels.mve.ternary import HeliumTernaryConv, HeliumTernaryLinear
 
-__all__ = ["HeliumAdd", "HeliumConv", "HeliumDepthwise", "HeliumLinear", "HeliumNarrowConv", "HeliumNarrowLinear"]
+__all__ = [
+    "HeliumAdd",
+    "HeliumConv",
+    "HeliumDepthwise",
+    "HeliumLinear",
+    "HeliumNarrowConv",
+    "HeliumNarrowLinear",
+    "HeliumTernaryConv",
+    "HeliumTernaryLinear",
+]

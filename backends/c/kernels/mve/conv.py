@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+
 from bitsmith.backends.c.kernels.conv import window_of
 from bitsmith.backends.c.kernels.dsp.packed import Settled, rescale
 from bitsmith.backends.c.kernels.kernel import Constant, Kernel, KernelFamily, Site
@@ -40,11 +42,11 @@ class HeliumConv(KernelFamily):
         """Why its products cannot be done here; None if they can."""
         return refusal(site, operation)
 
-    def stored(self, products: Settled) -> tuple[int, Constant, Constant]:
-        """The bits of a weight, the weights, and what else is read of each pair of outputs."""
+    def stored(self, products: Settled) -> tuple[narrow.Packing | None, Constant, Constant]:
+        """How weights are packed, if they are, the weights, and what else is read of each pair of outputs."""
         length = products.rows.shape[1]
         comment = f"({len(products.rows)}, {length})"
-        return 8, Constant("weight", "int8_t", products.rows, comment), steps(products, OUTPUTS)
+        return None, Constant("weight", "int8_t", products.rows, comment), steps(products, OUTPUTS)
 
     def kernel(self, site: Site) -> Kernel:
         operation = site.operation
@@ -54,13 +56,13 @@ class HeliumConv(KernelFamily):
         pixels = over.output[0] * over.output[1]
         left = pixels % PIXELS
         tail = PIXELS * outputs if left else 0
-        bits, *constants = self.stored(products)
+        packing, *constants = self.stored(products)
         raised = unit(operation.requantize) or 0
         return Kernel(
             self.name,
             "mve/conv.c.j2",
             context={
-                "bits": bits,
+                "packing": packing,
                 "over": over,
                 "channels": site.x.shape[-1],
                 "outputs": outputs,
@@ -76,7 +78,7 @@ class HeliumConv(KernelFamily):
             helpers=HELPERS,
             scratch=PIXELS * length + tail,
             gaps={0: gap(site, over.first_reads(), buffered=True, block=PIXELS)},
-            note=f"on vectors of 16 inputs, {bits}-bit weights",
+            note=f"on vectors of 16 inputs, {'8-bit weights' if packing is None else packing.description}",
         )
 
 
@@ -88,7 +90,8 @@ class HeliumNarrowConv(HeliumConv):
     def why_not(self, site: Site, operation: Conv) -> str | None:
         return narrow.refusal(site, operation)
 
-    def stored(self, products: Settled) -> tuple[int, Constant, Constant]:
+    def stored(self, products: Settled) -> tuple[narrow.Packing | None, Constant, Constant]:
         bits = span_bits(products.rows)
         assert bits is not None
-        return bits, narrow.packed(products.rows, bits, OUTPUTS), narrow.steps(products, OUTPUTS)
+        lowest = products.rows.min(axis=1).astype(np.int64)
+        return *narrow.packed(products.rows, bits, OUTPUTS), narrow.steps(products, lowest, OUTPUTS)

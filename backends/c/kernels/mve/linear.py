@@ -35,13 +35,13 @@ class HeliumLinear(KernelFamily):
         """Why its products cannot be done here; None if they can."""
         return refusal(site, operation)
 
-    def stored(self, products: Settled) -> tuple[int, Constant, Constant]:
-        """The bits of a weight, the weights, and what else is read of each four outputs."""
+    def stored(self, products: Settled) -> tuple[narrow.Packing | None, Constant, Constant]:
+        """How weights are packed, if they are, the weights, and what else is read of each four outputs."""
         outputs, inputs = products.rows.shape
         # The last block reads as many rows as the others.
         rows = np.zeros((-(-outputs // OUTPUTS) * OUTPUTS, inputs), np.int64)
         rows[:outputs] = products.rows
-        return 8, Constant("weight", "int8_t", rows, f"({len(rows)}, {inputs})"), steps(products, OUTPUTS)
+        return None, Constant("weight", "int8_t", rows, f"({len(rows)}, {inputs})"), steps(products, OUTPUTS)
 
     def kernel(self, site: Site) -> Kernel:
         operation = site.operation
@@ -49,13 +49,13 @@ class HeliumLinear(KernelFamily):
         products = settled(site, operation)
         outputs, inputs = products.rows.shape
         blocks = -(-outputs // OUTPUTS)
-        bits, *constants = self.stored(products)
+        packing, *constants = self.stored(products)
         raised = unit(operation.requantize) or 0
         return Kernel(
             self.name,
             "mve/linear.c.j2",
             context={
-                "bits": bits,
+                "packing": packing,
                 "inputs": inputs,
                 "outputs": outputs,
                 "blocks": blocks,
@@ -65,7 +65,7 @@ class HeliumLinear(KernelFamily):
             constants=tuple(constants),
             helpers=HELPERS,
             scratch=0 if outputs % OUTPUTS == 0 else OUTPUTS * blocks,
-            note=f"on vectors of 16 inputs, {bits}-bit weights",
+            note=f"on vectors of 16 inputs, {'8-bit weights' if packing is None else packing.description}",
         )
 
 
@@ -77,7 +77,8 @@ class HeliumNarrowLinear(HeliumLinear):
     def why_not(self, site: Site, operation: Linear) -> str | None:
         return narrow.refusal(site, operation)
 
-    def stored(self, products: Settled) -> tuple[int, Constant, Constant]:
+    def stored(self, products: Settled) -> tuple[narrow.Packing | None, Constant, Constant]:
         bits = span_bits(products.rows)
         assert bits is not None
-        return bits, narrow.packed(products.rows, bits, OUTPUTS), narrow.steps(products, OUTPUTS)
+        lowest = products.rows.min(axis=1).astype(np.int64)
+        return *narrow.packed(products.rows, bits, OUTPUTS), narrow.steps(products, lowest, OUTPUTS)

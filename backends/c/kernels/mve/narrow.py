@@ -7,6 +7,8 @@ What is missing is l times the sum of all inputs, taken once a pixel.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +25,47 @@ LANES = 16
 """Bytes of a vector."""
 
 
+@dataclass(frozen=True)
+class Packing:
+    """How a row of weights lies in vectors: byte i holds weight i of each of as many runs of 16 as a byte has fields.
+
+    length: of the row. bits: of a field, or 0 where fields are digits to base 3. fields: of a byte.
+    """
+
+    length: int
+    bits: int
+    fields: int
+
+    @property
+    def per_vector(self) -> int:
+        """Weights of a whole vector."""
+        return LANES * self.fields
+
+    @property
+    def whole(self) -> int:
+        """Whole vectors."""
+        return self.length // self.per_vector
+
+    @property
+    def left(self) -> int:
+        """Weights of the one that is not, if any."""
+        return self.length % self.per_vector
+
+    @property
+    def lanes(self) -> int:
+        """Bytes of that, and weights of each of its runs."""
+        return LANES if self.bits or not self.left else -(-self.left // self.fields)
+
+    @property
+    def row(self) -> int:
+        """Bytes of the row."""
+        return LANES * self.whole + (self.lanes if self.left else 0)
+
+    @property
+    def description(self) -> str:
+        return f"{self.bits}-bit weights" if self.bits else f"ternary weights, {self.fields} to a byte"
+
+
 def refusal(site: Site, operation: Conv | Linear) -> str | None:
     """Why an operation cannot be done on vectors of packed weights; None if it can."""
     rows = rows_of(operation)
@@ -37,23 +80,24 @@ def refusal(site: Site, operation: Conv | Linear) -> str | None:
     return unfit(site, operation, rows)
 
 
-def packed(rows: IntegerArray, bits: int, at_once: int) -> Constant:
+def packed(rows: IntegerArray, bits: int, at_once: int) -> tuple[Packing, Constant]:
     """Rows of weights above the lowest of each: (rows, vectors, 16), of 16 * 8 / bits weights each."""
     outputs, length = rows.shape
-    per_vector = LANES * 8 // bits
-    vectors = -(-length // per_vector)
-    above = np.zeros((-(-outputs // at_once) * at_once, vectors * per_vector), np.int64)
+    packing = Packing(length, bits, 8 // bits)
+    above = np.zeros(
+        (-(-outputs // at_once) * at_once, -(-length // packing.per_vector) * packing.per_vector), np.int64
+    )
     above[:outputs, :length] = rows - rows.min(axis=1, keepdims=True).astype(np.int64)
-    parts = above.reshape(len(above), vectors, 8 // bits, LANES) << (bits * np.arange(8 // bits))[:, None]
+    parts = above.reshape(len(above), -1, packing.fields, LANES) << (bits * np.arange(packing.fields))[:, None]
     data: npt.NDArray[np.int64] = parts.sum(axis=2)
-    comment = f"({outputs}, {length}) above the lowest, {per_vector} to 16 bytes"
-    return Constant("weight", "uint8_t", data.reshape(len(data), -1), comment)
+    comment = f"({outputs}, {length}) above the lowest, {packing.per_vector} to 16 bytes"
+    return packing, Constant("weight", "uint8_t", data.reshape(len(data), -1), comment)
 
 
-def steps(products: Settled, at_once: int) -> Constant:
+def steps(products: Settled, lowest: npt.NDArray[np.int64], at_once: int) -> Constant:
     """Of `at_once` outputs each: biases modulo 2^32, lowest weights, multipliers; of outputs that are not there, 0."""
     count = len(products.bias)
     table = np.zeros((3, -(-count // at_once) * at_once), np.int64)
-    table[:, :count] = products.bias, products.rows.min(axis=1), products.multiplier
+    table[:, :count] = products.bias, lowest, products.multiplier
     data = (table & 0xFFFFFFFF).reshape(3, -1, at_once).transpose(1, 0, 2).reshape(-1)
     return Constant("steps", "uint32_t", data, f"of {at_once} outputs each: biases, lowest weights, multipliers")
