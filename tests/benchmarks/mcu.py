@@ -1,6 +1,6 @@
 """What one inference costs on microcontrollers: exact instructions, flash and RAM, beside what others need.
 
-usage: python -m tests.benchmarks.mcu [--models NAME ...] [--cores TARGET ...] [--weights BITS ...] [--profile]
+usage: python -m tests.benchmarks.mcu [--models NAME ...] [--cores TARGET ...] [--weights BITS|FORMAT ...] [--profile]
                                       [--effort fast|default|best] [--kernels NAMES] [--no-constant-channels]
                                       [--write FILE.md]
 
@@ -30,7 +30,7 @@ from tests.benchmarks.common import markdown, model_files, working_folder
 
 MODELS = ["resnet8_cifar10", "dscnn_kws_tfl", "mobilenetv1_025_vww", "autoencoder_ad_tfl"]
 CORES = ["cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3", "rv32imac", "cortex-m0", "rv32e"]
-WIDTHS = ["8", "4", "2"]
+WIDTHS = ["8", "4", "2", "ternary"]
 SHOWN = 20
 """Functions of a profile."""
 
@@ -60,7 +60,9 @@ BELOW = """
 
 Instructions as multiples of the same core's with 8-bit weights. On the cores with SMLAD a product of two 16-bit numbers
 serves two outputs whose weights have 2 bits (`backends/c/kernels/dsp/paired.py`), so those take fewer than 4-bit ones,
-and for large layers fewer than 8-bit ones.
+and for large layers fewer than 8-bit ones. Ternary weights lie five to a byte, for the least flash: there the digits of
+two bytes so far, as numbers, are multiplied (`backends/c/kernels/dsp/ternary.py`), which five pixels share and a Linear
+does not; with Helium two instructions unpack sixteen; on the other cores each weight is carried out of its byte.
 """
 
 WHERE = """
@@ -176,7 +178,7 @@ def on_core(name: str, weights: str, core: str, graph: IntegerGraph, kernels: st
     except BudgetError:
         return Measured(name, weights, core, program, None)
     if not outcome.passed:
-        sys.exit(f"{name}, {weights} bits, on {core}: {outcome.meaning}")
+        sys.exit(f"{name}, {labelled(weights)}, on {core}: {outcome.meaning}")
     return Measured(name, weights, core, program, outcome)
 
 
@@ -191,6 +193,11 @@ def compiled(name: str, weights: str, effort: str, left_out: str = "") -> Intege
         recipe = Recipe(pipeline=passes.replace(f",{left_out},", ","))
     with working_folder() as folder:
         return bitsmith.compile(model, "host", calibration, folder / "out", recipe=recipe, explain=False).graph
+
+
+def labelled(weights: str) -> str:
+    """What weights are called where they are no column of their own."""
+    return f"{weights} bits" if weights.isdigit() else weights
 
 
 def profile(counts: Counts, share: float = 0.0) -> str:
@@ -213,7 +220,7 @@ def ratios(found: list[Measured]) -> str:
     for model in dict.fromkeys(one.model for one in found):
         pairs = [(totals.get((model, core, bits)), totals.get((model, core, WIDTHS[0]))) for core, bits in narrow]
         rows.append([model, *(f"{less / all_:.3f}" if less and all_ else "" for less, all_ in pairs)])
-    return markdown(["model", *(f"{core}, {bits} bits" for core, bits in narrow)], rows)
+    return markdown(["model", *(f"{core}, {labelled(bits)}" for core, bits in narrow)], rows)
 
 
 def with_constant_channels(effort: str) -> str:
@@ -251,7 +258,7 @@ def main() -> None:
                 print(" | ".join(one.row()), file=sys.stderr, flush=True)
                 known = (one.model, one.core, one.weights) in PROFILED
                 if (known or options.profile) and one.outcome and one.outcome.counts:
-                    title = f"{name}, weights of {weights} bits, {one.core}"
+                    title = f"{name}, weights: {labelled(weights)}, {one.core}"
                     table = profile(one.outcome.counts, 0.0 if options.profile else SHARE)
                     profiles.append(f"\n{title}\n\n{table}")
     parts = [INTRODUCTION.format(effort=options.effort), markdown(HEADER, [one.row() for one in found])]
