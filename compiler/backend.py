@@ -33,17 +33,39 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Code:
+    """What a part of an artifact's code takes, which some operations share.
+
+    part: says what it is: the same in two artifacts, and it is the same part. operations: that need it, each once; none
+    where it is there whatever the operations are.
+    """
+
+    part: str
+    bytes: int
+    operations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Footprint:
     """What an artifact takes on its machine.
 
     flash:  bytes of constants by the operation that reads them, code apart.
     ram:    bytes of activations and scratch that the machine must have in all.
     steps:  of these, the bytes that are in use while each operation runs, by its name; those that take none left out.
+    code:   by the target's prices for it; None where nothing is known of it.
     """
 
     flash: Mapping[str, int]
     ram: int
     steps: Mapping[str, int]
+    code: tuple[Code, ...] | None = None
+
+
+def code_bytes(footprint: Footprint | None, target: Target) -> int | None:
+    """Bytes of code: what the backend says, or the figure in the target's file; None where neither is known."""
+    if footprint is not None and footprint.code is not None:
+        return sum(one.bytes for one in footprint.code)
+    return target.code if isinstance(target.code, int) and target.code else None
 
 
 @dataclass(frozen=True)
@@ -151,6 +173,13 @@ class Backend(ABC):
 
         Measured by running kernels on the target, or on what counts its instructions; None where that cannot be done
         here. The pairs that are left out are those that the target has no kernel for.
+        """
+        return None
+
+    def measure_code(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
+        """Prices of what code is made of, as a table `Target.code` has them; None where that cannot be found out here.
+
+        They are measured with the target's compiler. The names are the backend's own.
         """
         return None
 

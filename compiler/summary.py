@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bitsmith.allocation.budgets import CONSTANTS_ALONE, FLASH, shown
+from bitsmith.allocation.budgets import FLASH, made_of, shown
 from bitsmith.console import columns, paint
 from bitsmith.report.texts import decibels_text, ratio_text, thousands
 
@@ -120,7 +120,7 @@ def _budgets(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the model costs of each budget."""
     for name, limit in manifest["budgets"].items():
         text = f"{name}: {shown(name, manifest['costs'][name])} of {shown(name, limit)}"
-        yield "budget", text + (f", {CONSTANTS_ALONE}" if name == FLASH and not manifest["target"]["code"] else "")
+        yield "budget", text + (f", {made_of(manifest['costs'])}" if name == FLASH else "")
 
 
 def _bits(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

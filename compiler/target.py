@@ -36,7 +36,8 @@ class Target:
     cycles:                cycles of one multiply-accumulate by `weight bits x activation bits`, e.g. "8x8", or "1.6x8"
                            of ternary weights. Where there are any, a pair of widths that is not among them is one that
                            the target cannot run.
-    code:                  bytes of flash that code takes beside the model's constants.
+    code:                  bytes of flash that code takes beside the model's constants; or prices of what code is made
+                           of, by names that the backend knows, so that it tells them of each model.
     activation_storage:    widths that activations are held in, in memory, each in the next one that fits: [8, 16] for
                            one or two bytes each. Empty where they are packed at whatever bits they have.
     features:              of the instruction set that kernels are chosen by, e.g. "dsp"; the backend says which.
@@ -58,7 +59,7 @@ class Target:
     ram: int | None = None
     cycles: Mapping[str, float] = field(default_factory=dict)
     weight_formats: tuple[str, ...] = ("int",)
-    code: int = 0
+    code: int | Mapping[str, float] = 0
     activation_storage: tuple[int, ...] = ()
     features: tuple[str, ...] = ()
     toolchain: str = ""
@@ -107,6 +108,18 @@ def _cycles(value: object) -> dict[str, float]:
     return {pair: float(cost) for pair, cost in value.items()}
 
 
+def _code(value: object) -> int | dict[str, float]:
+    """Bytes of code, or bytes by what it is made of."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(f"must be an integer of at least 0 or a table such as {{call = 4.5}}, not {shown(value)}")
+    for name, price in value.items():
+        if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price <= sys.float_info.max:
+            raise ValueError(f"the bytes of {shown(name)} must be a number that is not negative, not {shown(price)}")
+    return {name: float(price) for name, price in value.items()}
+
+
 def _options(value: object) -> dict[str, str | int | float]:
     """Texts and numbers by name."""
     if not isinstance(value, dict):
@@ -140,7 +153,7 @@ _READERS: dict[str, Reader] = {
     "flash": size,
     "ram": size,
     "cycles": _cycles,
-    "code": integer(0),
+    "code": _code,
     "activation_storage": several(integer(1, 16)),
     "features": several(text, least=0),
     "toolchain": text,

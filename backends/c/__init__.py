@@ -17,9 +17,10 @@ from bitsmith.backend import Arrays, Backend, Chosen, Footprint, MemoryMap, Refu
 from bitsmith.backends.c import host
 from bitsmith.backends.c.capabilities import refusals
 from bitsmith.backends.c.choices import choices
+from bitsmith.backends.c.code import code
 from bitsmith.backends.c.emit import project, sources
 from bitsmith.backends.c.kernels.preferences import OPTION
-from bitsmith.backends.c.machines import costs, machine_for, missing, packages, run_texts
+from bitsmith.backends.c.machines import costs, machine_for, missing, packages, prices, run_texts
 from bitsmith.backends.c.memory_map import memory_map
 from bitsmith.backends.c.program import Program, build
 from bitsmith.backends.c.verify import run_sources, trace
@@ -50,13 +51,14 @@ class CBackend(Backend):
         return [*refusals(target), *([Refusal(f"target {target.name}", *host.NO_COMPILER)] if missing else [])]
 
     def footprint(self, graph: IntegerGraph, target: Target) -> Footprint:
-        """The constants that kernels read, and the arena."""
+        """The constants that kernels read, the arena, and code where the target has prices for it."""
         program = build(graph, target)
         names = [stage.steps[-1].site.operation.name for stage in program.stages]
         return Footprint(
             program.constants,
             program.memory.total,
             {name: program.memory.needed[position] for position, name in enumerate(names)},
+            None if isinstance(target.code, int) else code(program, target.code),
         )
 
     def choices(self, graph: IntegerGraph, target: Target) -> list[Chosen]:
@@ -70,6 +72,10 @@ class CBackend(Backend):
     def measure(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
         """Cycles by widths, of convolutions run on an emulated machine with the target's core."""
         return costs.measure(target, progress)
+
+    def measure_code(self, target: Target, progress: Progress) -> Mapping[str, float] | None:
+        """Prices of what kernels are made of, from the sizes of small networks as the target's compiler builds them."""
+        return prices.measure(target, progress)
 
     def emit(self, graph: IntegerGraph, target: Target, folder: Path) -> list[Path]:
         """Write the sources, a test of them and how to build both into `folder/c`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def sources(program: Program) -> dict[str, str]:
     }
     functions = Functions(names, {one.function for one in (*program.steps, *program.stages)})
     texts = [text for stage in program.stages for text in functions.of(stage)]
-    calls = [_call(program, stage) for stage in program.stages]
+    in_turn = calls(program)
     fetched = program.fetched and program.fetched.name
     given = [name for tensor, _, name in parameters(program) if tensor.name != fetched]
     rendered = {
@@ -49,8 +50,8 @@ def sources(program: Program) -> dict[str, str]:
                 **context,
                 "functions": [*functions.shared, *texts],
                 "stages": [_stage(program, stage) for stage in program.stages],
-                "uses_arena": any("at +" in call for call in calls),
-                "unread": [name for name in given if not any(re.search(rf"\b{name}\b", call) for call in calls)],
+                "uses_arena": any("at +" in call for call in in_turn),
+                "unread": [name for name in given if not any(re.search(rf"\b{name}\b", call) for call in in_turn)],
                 "helpers": [render(one, {**context, "users": kernels}) for one, kernels in users.items()],
                 "macs": program.macs,
             },
@@ -83,6 +84,19 @@ def parameters(program: Program) -> list[tuple[Tensor, str, str]]:
             const = "const " if kind == "in" else ""
             found.append((tensor, f"{const}{tensor.ctype} *{parameter}", parameter))
     return found
+
+
+def calls(program: Program) -> list[str]:
+    """The statement that runs each stage, in order."""
+    return [_call(program, stage) for stage in program.stages]
+
+
+def shared_names(program: Program) -> Mapping[str, str]:
+    """The C names of functions that kernels share, by their text: see `Functions.names`."""
+    functions = Functions(_names(program), {one.function for one in (*program.steps, *program.stages)})
+    for stage in program.stages:
+        functions.of(stage)
+    return functions.names
 
 
 def _context(program: Program) -> dict[str, Any]:

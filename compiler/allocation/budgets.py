@@ -11,6 +11,9 @@ from bitsmith.registry import suggest
 from bitsmith.tables import size
 
 FLASH, RAM, BOPS, CYCLES, LUTS = "flash", "ram", "bops", "cycles", "luts"
+CODE = "code"
+"""Of flash, what is no constants: a cost that has no budget of its own."""
+
 MEAN_WEIGHT_BITS, MEAN_ACTIVATION_BITS = "mean-weight-bits", "mean-activation-bits"
 
 _PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -58,7 +61,8 @@ ones were seen to take 6 % more."""
 
 MEANING: Mapping[str, str] = MappingProxyType(
     {
-        FLASH: "bytes of all constants, weights packed, and of the target's code",
+        FLASH: "bytes of all constants, weights packed, and of code",
+        CODE: "bytes of code, foretold by the target's file, in the flash above",
         RAM: "bytes of the activations that are alive together, at the fullest step",
         BOPS: "bit operations a sample: multiply-accumulates x weight bits x activation bits",
         CYCLES: "cycles a sample of all multiply-accumulates, by the target's table",
@@ -70,6 +74,13 @@ MEANING: Mapping[str, str] = MappingProxyType(
 
 CONSTANTS_ALONE = "constants alone; the target file does not say what code takes"
 """Of flash, where that is so: what is linked takes more, and a budget that is kept is none that fits."""
+
+
+def made_of(costs: Mapping[str, float]) -> str:
+    """Of what costs say flash consists."""
+    if CODE not in costs:
+        return CONSTANTS_ALONE
+    return f"{shown(CODE, costs[FLASH] - costs[CODE])} of constants and {shown(CODE, costs[CODE])} of code"
 
 
 def budget(given: str) -> tuple[str, float]:
@@ -94,7 +105,7 @@ def limit(name: str, given: object) -> float:
 
 def shown(name: str, value: float) -> str:
     """A cost as people read it, unit included."""
-    if name in (FLASH, RAM):
+    if name in (FLASH, RAM, CODE):
         return f"{round(value):,} bytes"
     if name == LUTS:
         return f"{round(value):,} LUTs"

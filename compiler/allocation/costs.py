@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bitsmith.allocation.budgets import BOPS, CYCLES, FLASH, MEAN_ACTIVATION_BITS, MEAN_WEIGHT_BITS, RAM
+from bitsmith.allocation.budgets import BOPS, CODE, CYCLES, FLASH, MEAN_ACTIVATION_BITS, MEAN_WEIGHT_BITS, RAM
 from bitsmith.allocation.memory import Access, activation_bytes, alive
 from bitsmith.allocation.problem import Cost, Group, Row
+from bitsmith.backend import code_bytes
 from bitsmith.figures import grid_bytes
 from bitsmith.ir.elementwise import TABULATED
 from bitsmith.ir.formats import Plan, packed_bytes
@@ -55,6 +56,9 @@ def costs_of(graph: Graph, target: Target, groups: Sequence[Group], plan: Plan, 
         MEAN_WEIGHT_BITS: Cost((told.mean_weight_bits(),)),
         MEAN_ACTIVATION_BITS: Cost((told.mean_activation_bits(),)),
     }
+    code = code_bytes(None, target)
+    if code is not None:
+        found[CODE] = Cost((Row(code),))
     if target.cycles:
         # Pairs that the table lacks are vetoed; what they would cost is never asked.
         found[CYCLES] = Cost((told.work(lambda weight, activation: target.cycles.get(f"{weight}x{activation}", 0.0)),))
@@ -97,7 +101,7 @@ class _Costs:
 
     def flash(self) -> Row:
         """Bytes of constants."""
-        fixed, sums = self._target.code, _Sums()
+        fixed, sums = code_bytes(None, self._target) or 0, _Sums()
         for step in self._steps:
             node = step.leader
             caps = caps_of(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bitsmith.allocation.budgets import shown
+from bitsmith.allocation.budgets import CODE, FLASH, shown
 from bitsmith.allocation.problem import LOSS, Problem, Solution, within
 from bitsmith.allocation.program import solve
 from bitsmith.errors import BudgetError
@@ -19,31 +19,37 @@ def require_solution(problem: Problem) -> Solution:
 
 
 def _infeasible(problem: Problem) -> BudgetError:
-    least = {name: _least(problem, name, among=()) for name in problem.limits}
-    if None in least.values() or not least:
+    found = {name: _least(problem, name, among=()) for name in problem.limits}
+    least = {name: solution for name, solution in found.items() if solution is not None}
+    if len(least) < len(found) or not least:
         return BudgetError(
             "the target vetoes every choice of bits for some layer",
             fix="Give --target a file whose `cycles` has more pairs of widths.",
         )
-    alone = {name: cost for name, cost in least.items() if cost is not None and not within(cost, problem.limits[name])}
+    alone = {name: one for name, one in least.items() if not within(one.costs[name], problem.limits[name])}
     if alone:
         return BudgetError(
             f"{' and '.join(_called(problem, name) for name in alone)} cannot be kept by any bits",
-            fix="The least that would do: " + ", ".join(f"{name} {shown(name, alone[name])}" for name in alone) + ".",
+            fix=f"The least that would do: {', '.join(_told(name, one) for name, one in alone.items())}.",
         )
     beside = {name: _least(problem, name, among=[one for one in problem.limits if one != name]) for name in least}
-    would_do = [f"{name} {shown(name, cost)}" for name, cost in beside.items() if cost is not None]
+    would_do = [_told(name, one) for name, one in beside.items() if one is not None]
     return BudgetError(
         " and ".join(_called(problem, name) for name in problem.limits) + " cannot be kept together by any bits",
         fix=f"With the others as they are, {' or '.join(would_do)} would do." if would_do else "Give larger ones.",
     )
 
 
-def _least(problem: Problem, name: str, among: list[str] | tuple[()]) -> float | None:
-    """The smallest that a cost can be while some other limits are kept; None if these cannot be."""
+def _least(problem: Problem, name: str, among: list[str] | tuple[()]) -> Solution | None:
+    """With the smallest that a cost can be while some other limits are kept; None if these cannot be."""
     kept = {other: problem.limits[other] for other in among}
-    found = solve(replace(problem, limits=kept, minimise=name))
-    return None if found is None else found.costs[name]
+    return solve(replace(problem, limits=kept, minimise=name))
+
+
+def _told(name: str, found: Solution) -> str:
+    """A cost, and of flash how much of it is code."""
+    code = f", of which code takes {shown(CODE, found.costs[CODE])}" if name == FLASH and CODE in found.costs else ""
+    return f"{name} {shown(name, found.costs[name])}{code}"
 
 
 def _called(problem: Problem, name: str) -> str:

@@ -29,6 +29,15 @@ def _without(group: Group, cost: Cost) -> Group:
     kept = tuple(
         bits
         for place, bits in enumerate(group.widths)
-        if not any(all(table[wider] <= table[bits] for table in tables) for wider in group.widths[place + 1 :])
+        if not any(
+            all(table[wider] <= table[bits] for table in tables) and _asks_no_more(group.name, wider, bits, cost)
+            for wider in group.widths[place + 1 :]
+        )
     )
     return replace(group, widths=kept)
+
+
+def _asks_no_more(group: str, wider: float, bits: float, cost: Cost) -> bool:
+    """Whether all that a wider choice has part in is asked for by the narrower one too."""
+    shared = [users for row in cost.rows for users in row.once if (group, wider) in users]
+    return all((group, bits) in users for users in shared)

@@ -7,18 +7,20 @@ from collections.abc import Mapping
 
 from bitsmith.allocation.budgets import (
     BOPS,
+    CODE,
     CYCLES,
     FLASH,
     LUTS,
     MEAN_ACTIVATION_BITS,
     MEAN_WEIGHT_BITS,
     RAM,
+    made_of,
     shown,
 )
 from bitsmith.allocation.costs import bit_operations
 from bitsmith.allocation.memory import Access, activation_bytes, alive, peak_bytes
 from bitsmith.allocation.problem import within
-from bitsmith.backend import Backend
+from bitsmith.backend import Backend, code_bytes
 from bitsmith.errors import BudgetError
 from bitsmith.figures import layers
 from bitsmith.ir.bounds import Bounds
@@ -39,7 +41,7 @@ def costs_of_integers(graph: IntegerGraph, target: Target, backend: Backend | No
     """Every cost by name; cycles only where the target's table has all pairs of widths that there are.
 
     backend: says what flash and RAM its artifact takes, where that differs from the graph's own figures, and how many
-    look-up tables, which are an estimate; all else is exact.
+    look-up tables. These, and code, are estimates; all else is exact.
     """
     footprint = None if backend is None else backend.footprint(graph, target)
     products = [one for one in graph if isinstance(one, Conv | Linear)]
@@ -47,8 +49,10 @@ def costs_of_integers(graph: IntegerGraph, target: Target, backend: Backend | No
     pairs = {one.name: (one.weight_format.bits, graph.operands(one)[0].format.bits) for one in products}
     activations = [value for name, value in graph.values.items() if name not in graph.constants]
     elements = {value.name: math.prod(value.shape) for value in activations}
+    code = code_bytes(footprint, target)
     found: dict[str, float] = {
-        FLASH: target.code + (flash_bytes(graph) if footprint is None else sum(footprint.flash.values())),
+        FLASH: (code or 0) + (flash_bytes(graph) if footprint is None else sum(footprint.flash.values())),
+        **({} if code is None else {CODE: code}),
         RAM: ram_bytes(graph, target) if footprint is None else footprint.ram,
         BOPS: sum(macs[name] * bit_operations(weight, activation) for name, (weight, activation) in pairs.items()),
         MEAN_WEIGHT_BITS: _mean({one.name: (one.weight.size, pairs[one.name][0]) for one in products}),
@@ -96,8 +100,9 @@ def require_within(costs: Mapping[str, float], limits: Mapping[str, float]) -> N
     over = [name for name, limit in limits.items() if not within(costs[name], limit)]
     if over:
         figures = " and ".join(f"{name} is {shown(name, costs[name])} of {shown(name, limits[name])}" for name in over)
+        parts = f", {made_of(costs)}" if FLASH in over and CODE in costs else ""
         raise BudgetError(
-            f"the compiled model is over its budget: {figures}",
+            f"the compiled model is over its budget: {figures}{parts}",
             fix="Give fewer bits, or --weights mixed --activations mixed to have them chosen for the budget."
             + (" Where they were, learned rounding took more than was predicted: give less." if LUTS in over else ""),
         )

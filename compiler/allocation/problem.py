@@ -36,10 +36,15 @@ class Group:
     settled: bool = False
 
 
+Users = frozenset[tuple[str, float]]
+"""Choices of a width for a group, any of which asks for the same thing."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """`constant + sum singles[g][bits of g] + sum pairs[g, h][bits of g, bits of h]`.
+    """`constant + sum singles[g][bits of g] + sum pairs[g, h][bits of g, bits of h] + sum once`.
 
+    once:  by its users, what is spent if any of these choices is made, however many are: code that layers share.
     where: at which place of the model this is spent; empty for all of it.
     """
 
@@ -47,11 +52,14 @@ class Row:
     singles: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
     pairs: Mapping[tuple[str, str], Mapping[tuple[float, float], float]] = field(default_factory=dict)
     where: str = ""
+    once: Mapping[Users, float] = field(default_factory=dict)
 
     def at(self, bits: Bits) -> float:
         """What it comes to with these widths; exact where all terms are integers."""
         single = sum(terms[bits[group]] for group, terms in self.singles.items())
-        return self.constant + single + sum(terms[bits[g], bits[h]] for (g, h), terms in self.pairs.items())
+        shared = sum(spent for users, spent in self.once.items() if any(bits[group] == one for group, one in users))
+        both = sum(terms[bits[g], bits[h]] for (g, h), terms in self.pairs.items())
+        return self.constant + single + shared + both
 
     def times(self, factor: float) -> Row:
         """So many times as much."""
@@ -62,6 +70,7 @@ class Row:
                 group: {bits: one * factor for bits, one in terms.items()} for group, terms in self.singles.items()
             },
             pairs={both: {bits: one * factor for bits, one in terms.items()} for both, terms in self.pairs.items()},
+            once={users: spent * factor for users, spent in self.once.items()},
         )
 
 

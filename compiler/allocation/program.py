@@ -4,8 +4,9 @@
 
 One binary x[g, b] for each group g and width b, one of which is 1 in each group (Hubara et al. 2020, arXiv:2006.10518,
 section 3.3). What depends on two groups at once, as the work of a layer does, asks for their products: z[g, b, h, c]
-with sum_c z = x[g, b] and sum_b z = x[h, c], which is as tight as a linear relaxation of a product can be. A peak that
-is minimised is a variable above all of its rows.
+with sum_c z = x[g, b] and sum_b z = x[h, c], which is as tight as a linear relaxation of a product can be. What is
+spent once by any of some choices is a variable above each of theirs, and a peak that is minimised one above all of its
+rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bitsmith.allocation.core import Answer, Integers, Reals, minimise
-from bitsmith.allocation.problem import Cost, Problem, Row, Solution, within
+from bitsmith.allocation.problem import Cost, Problem, Row, Solution, Users, within
 from bitsmith.errors import InternalError
 
 SECONDS = 30.0
@@ -29,8 +30,10 @@ SPREAD = 1e4
 TIGHTEN = 4
 """Times that a limit is tightened where HiGHS' tolerance let it be exceeded."""
 
-Key = tuple[str, float] | tuple[str, float, str, float] | None
-"""What a column stands for: a choice, a product of two choices, or, as None, the peak that is minimised."""
+Key = tuple[str, float] | tuple[str, float, str, float] | Users | None
+"""What a column stands for: a choice, a product of two choices, whether any of some choices is made, or, as None, the
+peak that is minimised.
+"""
 
 
 @dataclass
@@ -158,7 +161,19 @@ class _Program:
                 else:
                     self._tie(one, other)
                     found.add((one, bits, other, more), value)
+        for users, spent in row.once.items():
+            self._add_once(found, users, spent)
         return found
+
+    def _add_once(self, linear: _Linear, users: Users, spent: float) -> None:
+        choices = frozenset((group, bits) for group, bits in users if bits in self._widths[group])
+        if any(len(self._widths[group]) == 1 for group, _ in choices):
+            linear.constant += spent
+        elif choices:
+            if choices not in self._columns:
+                for choice in sorted(choices):
+                    self._row({choice: 1.0, choices: -1.0}, -np.inf, 0.0)
+            linear.add(choices, spent)
 
     def _add(self, linear: _Linear, group: str, bits: float, value: float) -> None:
         if len(self._widths[group]) == 1:

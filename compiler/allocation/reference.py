@@ -1,8 +1,9 @@
 """Predictions for backends that store a model in a way of their own: found by asking them, not by knowing it.
 
 What a layer's constants and scratch take depends on its own bits alone. So the model is made integers once per width,
-all layers alike, the backend says what each layer takes, and any mixture is the sum. What remains (constants of other
-operations, gaps in the memory plan) is taken from one of these graphs, as if bits did not change it.
+all layers alike, the backend says what each layer takes, and any mixture is the sum. Code that layers share is there
+once, if any of them has a width that asks for it. What remains (constants of other operations, gaps in the memory plan)
+is taken from one of these graphs, as if bits did not change it.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bitsmith.allocation.budgets import FLASH, LUTS, RAM
+from bitsmith.allocation.budgets import CODE, FLASH, LUTS, RAM
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.fabric import Told as Luts
 from bitsmith.allocation.fabric import lut_row
-from bitsmith.allocation.problem import Bits, Cost, Problem, Row
-from bitsmith.backend import Backend, Footprint
+from bitsmith.allocation.problem import Bits, Cost, Problem, Row, Users
+from bitsmith.backend import Backend, Footprint, code_bytes
 from bitsmith.execution.threads import one_blas_thread
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.ir.linear import linear_nodes, weight_value
 from bitsmith.manager import Pipeline
 from bitsmith.module import Module
+from bitsmith.target import Target
 
 
 def as_stored(problem: Problem, module: Module, layout: Layout, backend: Backend) -> Problem:
@@ -46,7 +48,10 @@ def as_stored(problem: Problem, module: Module, layout: Layout, backend: Backend
     costs = dict(problem.costs)
     if footprints:
         told = _Told(problem, module.graph, footprints, widths[0])
-        costs |= {FLASH: Cost((told.flash(module.target.code),)), RAM: Cost(tuple(told.ram()))}
+        code = told.code(module.target)
+        costs |= {FLASH: Cost((told.flash(code),)), RAM: Cost(tuple(told.ram()))}
+        if code is not None:
+            costs[CODE] = Cost((code,))
     if luts:
         narrow = _narrow(problem, module, layout, backend) or luts
         costs[LUTS] = Cost((lut_row(module.graph, problem.groups, luts, narrow),))
@@ -88,15 +93,49 @@ class _Told:
         self._widths = {group.name: group.widths for group in problem.groups}
         self._weights = {node.name: weight_value(node).name for node in linear_nodes(graph)}
 
-    def flash(self, code: int) -> Row:
-        """Each layer's bytes by its width, and whatever the reference has beside."""
+    def flash(self, code: Row | None) -> Row:
+        """Each layer's bytes by its width, and whatever the reference has beside; and of code, where it is known."""
         (row,) = self._problem.costs[FLASH].rows
+        code = code or Row()
         told = {
-            weight: {bits: self._footprints[bits].flash.get(layer, 0) for bits in self._widths[weight]}
+            weight: {
+                bits: self._footprints[bits].flash.get(layer, 0) + code.singles.get(weight, {}).get(bits, 0)
+                for bits in self._widths[weight]
+            }
             for layer, weight in self._weights.items()
         }
-        row = replace(row, singles={**row.singles, **told})
-        return _more(row, code + sum(self._reference.flash.values()) - row.at(self._bits))
+        row = replace(row, singles={**row.singles, **told}, once=code.once)
+        return _more(row, code.at(self._bits) + sum(self._reference.flash.values()) - row.at(self._bits))
+
+    def code(self, target: Target) -> Row | None:
+        """What each part of code takes, by the choices that ask for it; None where nothing is known of code."""
+        total = code_bytes(self._reference, target)
+        if total is None or self._reference.code is None:
+            return None if total is None else Row(total)
+        sizes: dict[str, int] = {}
+        users: dict[str, set[tuple[str, float]]] = {}
+        for bits, footprint in self._footprints.items():
+            for one in footprint.code or ():
+                asking = [self._weights[name] for name in one.operations if name in self._weights]
+                # What others ask for is there whatever is chosen.
+                if len(asking) == len(one.operations) > 0:
+                    users.setdefault(one.part, set()).update((it, bits) for it in asking if bits in self._widths[it])
+                    sizes[one.part] = max(one.bytes, sizes.get(one.part, 0))
+        row = self._shared([(frozenset(users[part]), size) for part, size in sizes.items()])
+        return _more(row, total - row.at(self._bits))
+
+    def _shared(self, parts: Sequence[tuple[Users, int]]) -> Row:
+        """What parts take by their users: a term of the layer where they all are of one."""
+        singles = {weight: dict[float, float].fromkeys(self._widths[weight], 0) for weight in self._weights.values()}
+        once: dict[Users, float] = {}
+        for users, size in parts:
+            layers = {weight for weight, _ in users}
+            if len(layers) == 1:
+                for weight, bits in users:
+                    singles[weight][bits] += size
+            elif layers:
+                once[users] = once.get(users, 0) + size
+        return Row(0, singles, once=once)
 
     def ram(self) -> Iterator[Row]:
         """Each step's bytes by its layer's width, changed by as much as widths of activations change what is alive.
@@ -125,7 +164,9 @@ def as_told(problem: Problem, module: Module, layout: Layout, backend: Backend, 
     footprint, tables = backend.footprint(graph, module.target), backend.luts(graph, module.target)
     exact: dict[str, float] = {}
     if footprint is not None:
-        exact |= {FLASH: module.target.code + sum(footprint.flash.values()), RAM: footprint.ram}
+        code = code_bytes(footprint, module.target)
+        exact |= {FLASH: (code or 0) + sum(footprint.flash.values()), RAM: footprint.ram}
+        exact |= {} if code is None else {CODE: code}
     if tables is not None:
         exact[LUTS] = sum(tables.values())
     moved = {

@@ -8,13 +8,13 @@ from typing import Any
 
 from bitsmith.allocation.budgets import (
     BOPS,
-    CONSTANTS_ALONE,
     FLASH,
     LUTS,
     MEAN_ACTIVATION_BITS,
     MEAN_WEIGHT_BITS,
     MEANING,
     RAM,
+    made_of,
     shown,
 )
 from bitsmith.report.layers import Layer
@@ -125,8 +125,8 @@ def _lines(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Iterator[Lin
             work = sum(layer.macs for layer in layers if layer.weight_bits)
             real = shown(BOPS, work * FLOAT_BITS**2)
             gain = gain or _times(work * FLOAT_BITS**2, value, "less work")
-        alone = name == FLASH and not mapping(manifest, "target").get("code")
-        yield Line(NAMES.get(name, name), real, shown(name, value), gain, CONSTANTS_ALONE if alone else MEANING[name])
+        note = made_of(costs) if name == FLASH else MEANING[name]
+        yield Line(NAMES.get(name, name), real, shown(name, value), gain, note)
     for name, count in mapping(manifest, "artifact").items():
         yield Line(name, "", thousands(count), "", "of the artifact, as its backend counts")
 

@@ -92,6 +92,22 @@ def link(machine: Machine, target: Target, texts: Mapping[str, str], folder: Pat
     return Image(folder / "program.elf", sizes, _symbols(target, folder / "program.elf"))
 
 
+def compiled(target: Target, texts: Mapping[str, str], folder: Path) -> tuple[Sizes, dict[str, int]]:
+    """Compile model.c, as `link` does, in `folder`: the sections of its object file, and bytes by symbol.
+
+    Raises VerificationError for a model that does not compile.
+    """
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    libraries = next((flags for startup, flags in LIBRARIES.items() if startup in target.toolchain), ())
+    command = [f"{target.toolchain}gcc", *target.flags, *libraries, *STRICT, *OPTIMIZED]
+    done = run_tool([*command, "-c", "model.c", "-o", "model.o"], folder)
+    if done.returncode:
+        raise _refused("does not compile", done.stderr)
+    symbols = _symbols(target, folder / "model.o", "tTrR")
+    return sizes_of(target, folder / "model.o"), {name: size for name, (_, size) in symbols.items()}
+
+
 def sizes_of(target: Target, path: Path) -> Sizes:
     """The sections of an object file or program, as the toolchain's `size` adds them up."""
     done = run_tool([f"{target.toolchain}size", path.name], path.parent)
@@ -104,10 +120,11 @@ def disassembled(target: Target, path: Path) -> str:
     return run_tool([f"{target.toolchain}objdump", "-d", "--no-show-raw-insn", path.name], path.parent).stdout
 
 
-def _symbols(target: Target, path: Path) -> dict[str, tuple[int, int]]:
+def _symbols(target: Target, path: Path, types: str = "tT") -> dict[str, tuple[int, int]]:
+    """Address and bytes by name, of symbols of these types, as nm calls them."""
     done = run_tool([f"{target.toolchain}nm", "--print-size", path.name], path.parent)
     found = (line.split() for line in done.stdout.splitlines())
-    return {one[3]: (int(one[0], 16), int(one[1], 16)) for one in found if len(one) == 4 and one[2] in "tT"}
+    return {one[3]: (int(one[0], 16), int(one[1], 16)) for one in found if len(one) == 4 and one[2] in types}
 
 
 def _refused(what: str, told: str) -> VerificationError:

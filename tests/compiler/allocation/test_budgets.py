@@ -2,7 +2,7 @@
 
 import pytest
 
-from bitsmith.allocation.budgets import BUDGETS, MEANING, budget, limit, shown
+from bitsmith.allocation.budgets import BUDGETS, CODE, CONSTANTS_ALONE, MEANING, budget, limit, made_of, shown
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,9 @@ def test_costs_are_shown_with_their_units() -> None:
     assert shown("bops", 2.5e9) == "2.5 G"
     assert shown("cycles", 12) == "12"
     assert shown("mean-weight-bits", 3.14159) == "3.14 bits"
-    assert MEANING.keys() == BUDGETS.keys()
+    assert MEANING.keys() == {*BUDGETS, CODE}
+
+
+def test_flash_is_told_apart_into_constants_and_code() -> None:
+    assert made_of({"flash": 5000, "code": 1200, "ram": 7}) == "3,800 bytes of constants and 1,200 bytes of code"
+    assert made_of({"flash": 5000}) == CONSTANTS_ALONE
