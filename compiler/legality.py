@@ -55,11 +55,15 @@ def check(
             graph = load_graph(model, input_shapes)
             Pipeline.parse(NORMALISE).run(Module(graph, chosen))
     except UnsupportedError as fault:
-        return Findings(chosen.name, {}, [Refusal(fault.where, fault.what, fault.fix)])
+        return Findings(chosen.name, {}, [_refusal(one) for one in fault.each])
     ops = Counter(node.op for node in graph.nodes())
-    found = [Refusal(fault.where, fault.what, fault.fix) for fault in faults.found]
+    found = [_refusal(fault) for fault in faults.found]
     found += refusals(graph, chosen, backend_of(chosen))
     return Findings(chosen.name, dict(sorted(ops.items())), found, adopted)
+
+
+def _refusal(fault: UnsupportedError) -> Refusal:
+    return Refusal(fault.where, fault.what, fault.fix)
 
 
 def backend_of(target: Target) -> Backend:
