@@ -29,6 +29,8 @@ from tests.backends.c.test_helium import side_by_side, strided
 from tests.backends.c.test_machines import TARGETS
 from tests.backends.onnxruntime.graphs import conv, linear, one
 
+TWO_BITS = Format(IntegerType(2, signed=False), (0.5,), 0)
+
 ROWS = st.tuples(st.integers(1, 4), st.integers(1, 33)).flatmap(
     lambda shape: arrays(np.int8, shape, elements=st.integers(-1, 1))
 )
@@ -127,7 +129,6 @@ def test_every_machine(name: str) -> None:
     [
         ("cortex-m4", "dsp ternary conv", ("dsp paired conv", "dsp narrow conv"), 8),
         ("cortex-m55", "helium ternary conv", ("helium narrow conv", "dsp paired conv"), 12),
-        ("x86-64-avx2", "conv", ("avx2 tables", "avx2 bytes", "avx2 words"), 8),
         ("rv32e", "conv", ("tables",), 8),
     ],
 )
@@ -139,6 +140,33 @@ def test_kernels_that_take_fewer_to_a_byte_refuse_them(
     assert step.kernel.family == taken
     assert {family.refusal(step.site) for family in FAMILIES if family.name in others} == {trits.CROWDED}
     assert step.kernel.flash == 16 * (9 * 10 // 5 + beside)
+
+
+AVX2 = {
+    "avx2 bytes": [
+        conv((5, 4), 16, 8, kernel=1, weight_bits=2),
+        conv((1, 1), 2, 33, weight_bits=2),
+        conv((9,), 33, 5, weight_bits=2),
+        conv((9, 8), 40, 30, weight_bits=2),
+        linear((70,), 40, weight_bits=2),
+    ],
+    "avx2 tables": [
+        conv((5, 4), 16, 8, kernel=1, x=TWO_BITS, weight_bits=2),
+        conv((4, 4), 40, 16, x=TWO_BITS, weight_bits=2),
+        conv((3, 3), 70, 34, x=TWO_BITS, weight_bits=2),
+        linear((70,), 40, x=TWO_BITS, weight_bits=2),
+    ],
+}
+
+
+@pytest.mark.parametrize("family", AVX2)
+def test_blocks_of_them_become_codes_on_avx2(family: str) -> None:
+    graph = side_by_side([ternary(one) for one in AVX2[family]])
+    program = assert_equal(graph, target=load_target("x86-64-avx2"))
+    assert {step.kernel.family for step in program.steps} == {family}
+    packed = sum(step.kernel.constants[0].bytes for step in program.steps)
+    plain = build(side_by_side(AVX2[family]), load_target("x86-64-avx2"))
+    assert packed < sum(step.kernel.constants[0].bytes for step in plain.steps)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from bitsmith.backends.c.kernels.avx2 import ternary
 from bitsmith.backends.c.kernels.avx2.codes import TABLE, Codes, codes
 from bitsmith.backends.c.kernels.avx2.panels import LANES, Gemm, columns_at_once, gemm, panel, runs, steps
 from bitsmith.backends.c.kernels.kernel import FittingFamily, Kernel, Site
@@ -45,7 +46,7 @@ class Products:
 
 def products(site: Site, found: Gemm) -> Products | str:
     """The products of an operation, or why there are none."""
-    coded = codes(found.rows, TABLE)
+    coded = ternary.codes(found.rows) if found.ternary else codes(found.rows, TABLE)
     if coded is None:
         return "its weights are of more than sixteen levels"
     zero = site.x.zero_point
@@ -84,12 +85,22 @@ class Avx2Bytes(FittingFamily[tuple[Gemm, Products]]):
         found, made = fit
         at_once = columns_at_once(found.pixels, MOST_COLUMNS)
         count = panel(found.pixels, at_once, made.depth)
+        block, weight = None, made.coded.packed(made.depth, GROUP)
+        if found.ternary:
+            block, weight = ternary.crowded(weight, -(-found.outputs // LANES), fields=2)
         return Kernel(
             self.name,
             "avx2/bytes.c.j2",
-            context={"gemm": found, "made": made, "depth": made.depth, "at_once": at_once, "panel": count},
+            context={
+                "gemm": found,
+                "made": made,
+                "depth": made.depth,
+                "at_once": at_once,
+                "panel": count,
+                "block": block,
+            },
             constants=(
-                made.coded.packed(made.depth, GROUP),
+                weight,
                 made.coded.table,
                 *made.coded.bases(LANES),
                 *steps(made.bias, found.rule, LANES),
@@ -97,9 +108,10 @@ class Avx2Bytes(FittingFamily[tuple[Gemm, Products]]):
             helpers=(
                 "avx2/vectors.c.j2",
                 "avx2/bytes_of.c.j2",
+                *([] if block is None else [ternary.HELPER]),
                 *([] if made.coded.base is None else ["avx2/based.c.j2", "avx2/total_of_bytes.c.j2"]),
             ),
-            scratch=made.depth * count,
+            scratch=made.depth * count + (0 if block is None else block.bytes),
             gaps=found.gap(site, count),
             note=f"weights of {len(made.coded.levels)} levels looked up, sums of {4 * made.run} products in 16 bits",
         )

@@ -32,6 +32,7 @@ class Gemm:
     """A convolution of one group, or a Linear, as columns times rows.
 
     rows: (outputs, length). bias: int64, (outputs,). over: the window; None of a Linear. pixels: columns in all.
+    ternary: whether the weights are.
     """
 
     rows: IntegerArray
@@ -40,6 +41,7 @@ class Gemm:
     over: Window | None
     pixels: int
     channels: int
+    ternary: bool
 
     @property
     def outputs(self) -> int:
@@ -68,8 +70,6 @@ def gemm(site: Site) -> Gemm | str:
         return "the target has no AVX2"
     if not isinstance(operation, Conv | Linear):
         return "it is no convolution or Linear"
-    if trits.is_ternary(operation.weight_format):
-        return trits.CROWDED
     rule = operation.requantize
     if site.x.itemsize != 1 or site.output.itemsize != 1:
         return "it is not of 8-bit values"
@@ -77,16 +77,16 @@ def gemm(site: Site) -> Gemm | str:
         return "its multipliers are not by channel, or its upper bounds are"
     if rescale_function(rule, site.magnitude) != "requantize":
         return "its rescaled accumulator may pass 32 bits"
-    bias = operation.bias.astype(np.int64)
+    bias, ternary = operation.bias.astype(np.int64), trits.is_ternary(operation.weight_format)
     if isinstance(operation, Conv):
         if operation.groups != 1:
             return "it has groups"
         over = window_of(site, operation)
-        return Gemm(weight_rows(operation), bias, rule, over, math.prod(over.output), site.x.shape[-1])
+        return Gemm(weight_rows(operation), bias, rule, over, math.prod(over.output), site.x.shape[-1], ternary)
     if len(site.x.logical) > 1 and site.x.logical[0] > 1:
         return "its features are not side by side"
     inputs = operation.weight.shape[1]
-    return Gemm(operation.weight, bias, rule, None, site.x.elements // inputs, inputs)
+    return Gemm(operation.weight, bias, rule, None, site.x.elements // inputs, inputs, ternary)
 
 
 def columns_at_once(pixels: int, most: int) -> int:

@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.backends.c.kernels.avx2 import ternary
 from bitsmith.backends.c.kernels.avx2.codes import Codes, codes
 from bitsmith.backends.c.kernels.avx2.panels import Gemm, columns_at_once, gemm, padded, panel, runs, steps
 from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
@@ -71,7 +72,7 @@ def tables(site: Site, found: Gemm) -> Tables | str:
     lowest, highest = min(site.ranges[0].lowest, zero), max(site.ranges[0].highest, zero)
     if highest - lowest >= LEVELS:
         return "its inputs are of more than four levels"
-    coded = codes(found.rows, LEVELS)
+    coded = ternary.codes(found.rows) if found.ternary else codes(found.rows, LEVELS)
     if coded is None:
         return "its weights are of more than four levels"
     if found.channels % 2:
@@ -130,6 +131,11 @@ class Avx2Tables(FittingFamily[tuple[Gemm, Tables]]):
         at_once = columns_at_once(found.pixels, MOST_COLUMNS[vectors])
         count = panel(found.pixels, at_once, made.steps)
         image = 0 if found.is_direct else site.x.elements // 2
+        comment = f"four weights a byte, {vectors * VECTOR} outputs at a time"
+        pairs = blocks(made.pairs, made.steps, vectors)
+        block, weight = None, Constant("weight", "uint8_t", pairs, comment, alignment=32)
+        if found.ternary:
+            block, weight = ternary.crowded(weight, -(-found.outputs // (vectors * VECTOR)), fields=4)
         return Kernel(
             self.name,
             "avx2/tables.c.j2",
@@ -141,15 +147,11 @@ class Avx2Tables(FittingFamily[tuple[Gemm, Tables]]):
                 "at_once": at_once,
                 "panel": count,
                 "columns": made.steps * count,
+                "block": block,
+                "image": image,
             },
             constants=(
-                Constant(
-                    "weight",
-                    "uint8_t",
-                    blocks(made.pairs, made.steps, vectors),
-                    f"four weights a byte, {vectors * VECTOR} outputs at a time",
-                    alignment=32,
-                ),
+                weight,
                 Constant(
                     "sums",
                     "int8_t",
@@ -163,9 +165,10 @@ class Avx2Tables(FittingFamily[tuple[Gemm, Tables]]):
             helpers=(
                 "avx2/vectors.c.j2",
                 "avx2/tables_of.c.j2",
+                *([] if block is None else [ternary.HELPER]),
                 *([] if made.coded.base is None else ["avx2/based.c.j2", "avx2/total_of_codes.c.j2"]),
             ),
-            scratch=made.steps * count + image,
+            scratch=made.steps * count + image + (0 if block is None else block.bytes),
             gaps=found.gap(site, count) if found.is_direct else {0: -site.output.bytes},
             note=f"two products a look-up, sums of {made.run} look-ups in 8 bits",
         )

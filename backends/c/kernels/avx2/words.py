@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from bitsmith.backends.c.kernels import trits
 from bitsmith.backends.c.kernels.avx2.codes import TABLE, codes
 from bitsmith.backends.c.kernels.avx2.panels import LANES, Gemm, columns_at_once, gemm, padded, panel, steps
 from bitsmith.backends.c.kernels.kernel import Constant, FittingFamily, Kernel, Site
@@ -29,6 +30,8 @@ class Avx2Words(FittingFamily[Gemm]):
         found = gemm(site)
         if isinstance(found, str):
             return found
+        if found.ternary:
+            return trits.CROWDED
         return found if found.rows.min() >= -128 and found.rows.max() <= 127 else "its weights pass 8 bits"
 
     def made(self, site: Site, fit: Gemm) -> Kernel:
@@ -49,6 +52,7 @@ class Avx2Words(FittingFamily[Gemm]):
                 "at_once": at_once,
                 "panel": count,
                 "columns": 2 * depth * count,
+                "block": None,
             },
             constants=(
                 *([plain_weights(fit.rows)] if coded is None else [coded.packed(depth, PAIR), coded.table]),
