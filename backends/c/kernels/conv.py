@@ -91,9 +91,9 @@ class PortableConv(KernelFamily):
         unroll = max(ROUND[at_once][stored.per_byte > 1] // stored.per_byte, 1)
         more = whole % unroll
         # One function serves all sizes that fill rounds, and another all that do not.
-        ragged = outputs % at_once > 0 or more > 0 or rest > 0
-        told = {"outputs": outputs, "whole": whole - more}
-        if ragged:
+        ragged = outputs % at_once > 0 or (not stored.ternary and (more > 0 or rest > 0))
+        told = {"outputs": outputs, **({"length": length} if stored.ternary else {"whole": whole - more})}
+        if ragged and not stored.ternary:
             told |= {"more": more, **({"rest": rest} if stored.per_byte > 1 else {})}
         return Kernel(
             self.name,
