@@ -6,21 +6,22 @@ So for each uniform allocation and what came nearest to the float network at its
 calibration data alone), both are compiled with as many orders of the calibration samples as there are seeds.
 
 Two things are looked at on every evaluation sample, each in the mean over the compiles: whether its class was right,
-and the log loss, in nats, of the class that it has: a point that classes go by is coarse where files are small. The
-test is for paired samples: by how much the two differ in the mean, against the same with the two exchanged at random
-sample by sample (of classes, with one seed, it is McNemar's), two-sided. A star stands at what holds by Holm's bounds
-over all rows of a model, for each of the two by itself.
+and the log loss of the class that it has, in nats, since right or wrong is coarse where files are small. Outputs are
+softened first, as all divergences are (compiler/execution/divergence.py), by a temperature that the float network has
+on the calibration samples: these networks are surer than they are right, and plain log loss is better for whatever
+makes their outputs smaller. The test is for paired samples: by how much the two differ in the mean, against the same
+with the two exchanged at random sample by sample (of classes, with one seed, it is McNemar's), two-sided. A star stands
+at what holds by Holm's bounds over all rows of a model, for each of the two by itself.
 
-usage: python -m tests.benchmarks.repeated FOLDER [--what weights] [--seeds 8] [MODEL ...]
+usage: python -m tests.benchmarks.repeated FOLDER [--target T] [--what weights] [--seeds 8] [MODEL ...]
 
-FOLDER is what `python -m tests.benchmarks.search --out FOLDER` kept.
+FOLDER is what `python -m tests.benchmarks.search --out FOLDER` kept for that target.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +38,13 @@ from scipy.special import log_softmax
 from scipy.stats import permutation_test
 
 from bitsmith.artifact import load
+from bitsmith.dataset import Dataset
+from bitsmith.execution.divergence import SOFTENED, Divergence
+from bitsmith.importing.load import load_graph
 from bitsmith.ir.allocation import Allocation
+from bitsmith.manager import Pipeline
+from bitsmith.module import Module
+from bitsmith.pipelines import NORMALISE
 from bitsmith.recipe import Recipe
 from bitsmith.recipe_file import MIXED
 from bitsmith.runners import BackendModel
@@ -56,8 +63,11 @@ RECIPES = {"weights": Recipe(weights=MIXED), "activations": Recipe(weights=8, ac
 RESAMPLES, BATCH = 99_999, 500
 """Of the test: exchanges that are tried, and how many at a time."""
 
-LEAST = 1e-7
-"""Of a probability: a class that is given none loses no more than 16 nats."""
+SAMPLES = 512
+"""Of the calibration data, on which a temperature is found."""
+
+LEAST = 1e-38
+"""Of a probability whose logarithm is taken."""
 
 HEADER = [
     "model",
@@ -132,13 +142,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument("--target", default="onnxruntime")
     parser.add_argument("--what", choices=RECIPES, default="weights")
     parser.add_argument("--seeds", type=int, default=8)
     given = parser.parse_args()
     rows: list[list[str]] = []
     for name in given.models:
         front = json.loads((given.folder / f"{name}-{given.what}" / "front.json").read_text())
-        compared = list(compare(name, RECIPES[given.what], front, given.seeds))
+        compared = list(compare(name, given.target, RECIPES[given.what], front, given.seeds))
         classes = [exchanged(*one.right) for one in compared]
         losses = [exchanged(*one.log_loss) for one in compared]
         stars = zip(_starred(classes), _starred(losses), strict=True)
@@ -148,13 +159,13 @@ def main() -> None:
     print(markdown(HEADER, rows))
 
 
-def compare(name: str, recipe: Recipe, front: dict[str, Any], seeds: int) -> Iterator[Compared]:
+def compare(name: str, target: str, recipe: Recipe, front: dict[str, Any], seeds: int) -> Iterator[Compared]:
     """Every pair of a search that differs, compiled with each seed."""
     found = pairs(front)
     wanted = {one.key: one for pair in found for one in (pair.uniform, pair.nearest)}
     points: dict[str, list[Measured]] = {key: [] for key in wanted}
     for seed in range(seeds):
-        for key, point in measured(shuffled(name, recipe, seed), list(wanted.values()), front["cost"]).items():
+        for key, point in measured(shuffled(name, target, recipe, seed), list(wanted.values()), front["cost"]).items():
             points[key].append(point)
     for pair in found:
         yield Compared(pair, points[pair.uniform.key], points[pair.nearest.key])
@@ -178,7 +189,7 @@ def pairs(front: dict[str, Any]) -> list[Pair]:
     return found
 
 
-def shuffled(name: str, recipe: Recipe, seed: int) -> Job:
+def shuffled(name: str, target: str, recipe: Recipe, seed: int) -> Job:
     """What candidates are measured with: the calibration samples in an order of the seed's own."""
     model, calibration, evaluation = model_files(name)
     with np.load(calibration) as data:
@@ -190,7 +201,7 @@ def shuffled(name: str, recipe: Recipe, seed: int) -> Job:
         File.read_model(model),
         File(calibration.name, buffer.getvalue()),
         File.read(evaluation),
-        load_target("onnxruntime"),
+        load_target(target),
         replace(recipe, seed=seed),
         "top1",
     )
@@ -200,7 +211,7 @@ def measured(job: Job, candidates: Sequence[Candidate], cost: str) -> dict[str, 
     """Some candidates compiled and run, by key, on all cores."""
     with TemporaryDirectory(prefix="bitsmith-benchmark-") as name:
         scratch = Path(name)
-        data = np.load(job.data.write(scratch / "data"))
+        data, softening = np.load(job.data.write(scratch / "data")), temperature_of(job, scratch)
         workers, one_at_a_time = LocalWorkers(job, cores(), scratch), Lock()
 
         def run(candidate: Candidate) -> Trial:
@@ -218,21 +229,34 @@ def measured(job: Job, candidates: Sequence[Candidate], cost: str) -> dict[str, 
             folder = scratch / candidate.key
             unpack(trial.artifact, folder)
             point = Point.from_json(trial.point)
-            losses = log_losses(folder, data["x"], data["y"])
+            losses = log_losses(folder, data["x"], data["y"], softening)
             found[candidate.key] = Measured(point.costs[cost], np.asarray(point.outcomes, np.float64), losses)
     return found
 
 
-def log_losses(artifact: Path, x: npt.NDArray[np.float32], labels: npt.NDArray[np.integer[Any]]) -> Reals:
-    """What the artifact's outputs lose on each sample's class, in nats."""
+def temperature_of(job: Job, scratch: Path) -> float:
+    """By which the float network's outputs are softened."""
+    graph = load_graph(job.model.write(scratch / "model"))
+    Pipeline.parse(NORMALISE).run(Module(graph, job.target))
+    assert job.calibration is not None
+    path = job.calibration.write(scratch / "calibration")
+    data = Dataset.open(path, {value.name: value.sample_shape for value in graph.inputs}).take(SAMPLES)
+    (found,) = Divergence.of(graph, data, SOFTENED, 64).temperatures.values()
+    return found
+
+
+def log_losses(
+    artifact: Path, x: npt.NDArray[np.float32], labels: npt.NDArray[np.integer[Any]], softening: float
+) -> Reals:
+    """What the artifact's outputs, divided by a temperature, lose on each sample's class, in nats."""
     model = BackendModel(load(artifact))
     (name,) = model.samples
     parts = [model.run({name: x[start : start + model.batch]}) for start in range(0, len(x), model.batch)]
     (output,) = parts[0]
     found = np.concatenate([part[output] for part in parts]).reshape(len(x), -1).astype(np.float64)
     is_share = (found >= 0).all() and np.allclose(found.sum(axis=1), 1, atol=0.01)
-    logs = np.log(np.maximum(found, LEAST)) if is_share else np.maximum(log_softmax(found, axis=1), math.log(LEAST))
-    losses: Reals = -logs[np.arange(len(x)), labels.astype(np.int64).ravel()]
+    logits = np.log(np.maximum(found, LEAST)) if is_share else found
+    losses: Reals = -log_softmax(logits / softening, axis=1)[np.arange(len(x)), labels.astype(np.int64).ravel()]
     return losses
 
 

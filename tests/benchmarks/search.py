@@ -15,7 +15,7 @@ network, all that there is to win. `shown from` is the least gain at which the t
 as many samples as the two were found to differ on (the nearest and the uniform one; the best and it, where that is the
 nearest itself). Where the first is less than the second, winning all of it back would not show on that file.
 
-usage: python -m tests.benchmarks.search [--points N] [--out FOLDER] [MODEL ...]
+usage: python -m tests.benchmarks.search [--points N] [--target T] [--what weights] [--out FOLDER] [MODEL ...]
        python -m tests.benchmarks.search --workers [MODEL]
 """
 
@@ -63,9 +63,6 @@ HEADER = [
     "shown from",
 ]
 
-MORE = ["model", "uniform", "size", "top-1", "nats", "mixed: size", "top-1", "nats", "won : lost", "p"]
-"""Where nothing may be narrower, there is nothing to mix at equal size."""
-
 LEVEL = 0.05
 
 
@@ -74,6 +71,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--points", type=int, default=48)
+    parser.add_argument("--target", default="onnxruntime")
+    parser.add_argument("--what", choices=WHAT, help="search these alone")
     parser.add_argument("--out", type=Path, help="where to keep the searches; one that is there is gone on with")
     parser.add_argument("--workers", action="store_true", help="time one worker process against two")
     given = parser.parse_args()
@@ -82,23 +81,22 @@ def main() -> None:
         if given.workers:
             compare_workers(given.models[0], given.points, passing)
             return
-        for what, options in WHAT.items():
-            rows, more = [], []
+        for what in [given.what] if given.what else WHAT:
+            options = ["--target", given.target, "--points", str(given.points), *WHAT[what]]
+            rows = []
             for name in given.models:
-                found = search(name, folder / f"{name}-{what}", ["--points", str(given.points), *options])
+                found = search(name, folder / f"{name}-{what}", options)
                 samples = len(np.load(model_files(name)[2])["y"])
                 rows += [row(name, one, found["float"], samples) for one in found["uniform"]]
-                more.append(little_more(name, found["uniform"][0], found["cost"]))
                 print(f"{name}, {what}: {verdict(found)}", file=sys.stderr)
-            title = f"{what.capitalize()}, by {options[1]}"
+            title = f"{what.capitalize()}, by {WHAT[what][1]}, for {given.target}"
             print(f"\n## {title}\n\n{markdown(HEADER, rows)}", flush=True)
-            print(f"\n## {title}, for at most 5 % more\n\n{markdown(MORE, more)}", flush=True)
 
 
 def search(name: str, out: Path, options: list[str]) -> dict[str, Any]:
     """What `bitsmith search --json` says."""
     model, calibration, evaluation = model_files(name)
-    command = [sys.executable, "-m", "bitsmith", "search", str(model), "--target", "onnxruntime"]
+    command = [sys.executable, "-m", "bitsmith", "search", str(model)]
     command += ["--calibration", str(calibration), "--data", str(evaluation), "-o", str(out), "--json", "--quiet"]
     done = subprocess.run([*command, *options], cwd=REPOSITORY, stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -125,23 +123,6 @@ def row(name: str, uniform: dict[str, Any], real: float, samples: int) -> list[s
         f"{best['accuracy']:.4f}",
         f"{real - uniform['accuracy']:.4f}",
         f"{least:.4f}" if math.isfinite(least) else "",
-    ]
-
-
-def little_more(name: str, uniform: dict[str, Any], cost: str) -> list[str]:
-    """The cheapest uniform allocation, and what is nearest to the float network for a little more."""
-    found = uniform["for a little more"]
-    return [
-        name,
-        uniform["name"],
-        f"{uniform['cost']:,.0f}",
-        f"{uniform['accuracy']:.4f}",
-        f"{uniform['nats']:.2g}",
-        f"{found['costs'][cost]:,.0f}",
-        f"{found['accuracy']:.4f}",
-        f"{found['nats']:.2g}",
-        f"{found['gained']} : {found['lost']}",
-        f"{found['p']:.2g}",
     ]
 
 
@@ -192,8 +173,9 @@ def compare_workers(name: str, points: int, folder: Path) -> None:
     two workers did more than one, or only waited longer.
     """
     known = folder / "known"
-    search(name, known, ["--points", "1", "--workers", "1"])
-    options = ["--points", str(points), "--sensitivity", str(known / "sensitivity.json")]
+    target = ["--target", "onnxruntime"]
+    search(name, known, [*target, "--points", "1", "--workers", "1"])
+    options = [*target, "--points", str(points), "--sensitivity", str(known / "sensitivity.json")]
     taken: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     for turn in range(TURNS):
         for workers, found in taken.items():
