@@ -56,7 +56,7 @@ def main() -> None:
             growth = many.peak / few.peak - 1
             worst = max(worst, abs(growth))
             rows.append([title, _shown(few), _shown(many), f"{growth:+.1%}"])
-    print(f"Calibration of {name}: peak memory of the whole process, and its time from start to end.\n")
+    print(f"Calibration of {name}: peak memory of the whole process, and its processor time.\n")
     print(markdown(["statistics", f"{FEW} samples", f"{MANY} samples", "memory"], rows))
     if worst >= LIMIT:
         sys.exit(f"Memory grows with the number of samples: by {worst:.1%}, the limit being {LIMIT:.0%}.")
@@ -74,7 +74,7 @@ def _calibrated(model: Path, data: Path, options: str) -> Run:
 
 
 def _shown(run: Run) -> str:
-    return f"{run.peak:.0f} MiB, {run.seconds:.1f} s"
+    return f"{run.peak:.0f} MiB, {run.processor:.1f} s"
 
 
 if __name__ == "__main__":
