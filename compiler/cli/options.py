@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bitsmith.registry import did_you_mean
 
@@ -101,10 +101,10 @@ def recipe_given(options: argparse.Namespace) -> Recipe:
     from bitsmith.recipe import Recipe
 
     given = vars(options)
-    plain = {one.name: given[one.name] for one in fields(Recipe) if one.name in given}
-    tables = {name: dict(given[option]) for name, option in BY_NAME.items() if option in given}
-    kernels = None if given.get("kernel") is None else tuple(given["kernel"])
-    return Recipe(**plain, **tables, kernels=kernels)
+    said: dict[str, Any] = {one.name: given[one.name] for one in fields(Recipe) if one.name in given}
+    said |= {name: dict(given[option]) for name, option in BY_NAME.items() if option in given}
+    kernels = given.get("kernel")
+    return Recipe(**said, kernels=None if kernels is None else tuple(kernels))
 
 
 def shapes_given(options: argparse.Namespace) -> dict[str, tuple[int, ...]]:
