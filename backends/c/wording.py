@@ -88,6 +88,9 @@ class Wording:
         tokens = _TOKEN.findall(body)
         yield from _instructions(tokens)
         for position, (token, following) in enumerate(zip(tokens, [*tokens[1:], ""], strict=True)):
+            if token == "+" and following.isdigit() and tokens[position + 2] == "]":
+                # Loads and stores add a number that is known by themselves.
+                continue
             if token in _KINDS:
                 yield _KINDS[token]
             elif token == "*" and position and tokens[position - 1] not in _NO_OPERANDS:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from bitsmith.ir.allocation import Allocation
 
@@ -72,6 +72,31 @@ class Row:
             pairs={both: {bits: one * factor for bits, one in terms.items()} for both, terms in self.pairs.items()},
             once={users: spent * factor for users, spent in self.once.items()},
         )
+
+    def plus(self, other: Row) -> Row:
+        """Both together, where this one is spent."""
+        return replace(
+            self,
+            constant=self.constant + other.constant,
+            singles=_summed(self.singles, other.singles),
+            pairs=_summed(self.pairs, other.pairs),
+            once={key: self.once.get(key, 0) + other.once.get(key, 0) for key in (*self.once, *other.once)},
+        )
+
+
+Asking = TypeVar("Asking")
+Choice = TypeVar("Choice")
+Terms = Mapping[Asking, Mapping[Choice, float]]
+
+
+def _summed(one: Terms[Asking, Choice], other: Terms[Asking, Choice]) -> Terms[Asking, Choice]:
+    return {
+        key: {
+            bits: one.get(key, {}).get(bits, 0) + other.get(key, {}).get(bits, 0)
+            for bits in (*one.get(key, {}), *other.get(key, {}))
+        }
+        for key in (*one, *other)
+    }
 
 
 @dataclass(frozen=True)

@@ -96,16 +96,13 @@ class _Told:
     def flash(self, code: Row | None) -> Row:
         """Each layer's bytes by its width, and whatever the reference has beside; and of code, where it is known."""
         (row,) = self._problem.costs[FLASH].rows
-        code = code or Row()
         told = {
-            weight: {
-                bits: self._footprints[bits].flash.get(layer, 0) + code.singles.get(weight, {}).get(bits, 0)
-                for bits in self._widths[weight]
-            }
+            weight: {bits: self._footprints[bits].flash.get(layer, 0) for bits in self._widths[weight]}
             for layer, weight in self._weights.items()
         }
-        row = replace(row, singles={**row.singles, **told}, once=code.once)
-        return _more(row, code.at(self._bits) + sum(self._reference.flash.values()) - row.at(self._bits))
+        row = replace(row, singles={**row.singles, **told})
+        constants = _more(row, sum(self._reference.flash.values()) - row.at(self._bits))
+        return constants if code is None else constants.plus(code)
 
     def code(self, target: Target) -> Row | None:
         """What each part of code takes, by the choices that ask for it; None where nothing is known of code."""

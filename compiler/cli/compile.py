@@ -100,7 +100,7 @@ def add_budgets(command: argparse.ArgumentParser) -> None:
         default=[],
         type=budget,
         metavar="NAME=LIMIT",
-        help="flash=64KiB (constants, and `code` of the target's file), ram=32KiB (activations at the fullest step), "
+        help="flash=64KiB (constants and code), ram=32KiB (activations at the fullest step), "
         "bops=2G, cycles=20M, luts=20k, mean-weight-bits=3, mean-activation-bits=4; mixed bits are chosen for it, "
         "others checked. With mixed bits, default: the target's flash and ram",
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bitsmith import registry
-from bitsmith.allocation.budgets import BUDGETS, FLASH, RAM, RESERVE, limit
+from bitsmith.allocation.budgets import BUDGETS, CODE, FLASH, RAM, RESERVE, limit
 from bitsmith.allocation.build import problem_for
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.diagnose import require_solution
@@ -109,6 +109,10 @@ class AllocateBits(Pass):
             name: Cost(tuple(row.times(1 / (1 - RESERVE[name])) for row in problem.costs[name].rows))
             for name in RESERVE.keys() & problem.limits.keys()
         }
+        if FLASH in problem.limits and CODE in problem.costs:
+            (flash,), (code,) = problem.costs[FLASH].rows, problem.costs[CODE].rows
+            # A figure that the target's file gives is what it is.
+            dearer[FLASH] = Cost((flash.plus(code.times(RESERVE[CODE])) if code.singles else flash,))
         return replace(problem, costs={**problem.costs, **dearer}) if dearer else problem
 
     def _settled(self, module: Module, problem: Problem, find: Callable[[Problem], Solution | None]) -> Solution | None:

@@ -1,5 +1,6 @@
 """Target files: what is read, and what each mistake in one is told."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,10 @@ def test_a_file_may_leave_all_but_the_backend_out(target_file: Path) -> None:
         ("granularities = ['chanel']", "granularities: 'chanel' is not known. Did you mean channel?"),
         ("weight_formats = ['intt']", "weight_formats: 'intt' is not known. Did you mean int?"),
         ("weight_formats = ['int', 'tern']", "weight_formats: 'tern' is not known. Did you mean ternary?"),
+        ("code = -1", "code: must be an integer of at least 0 or a table such as {call = 4.5}, not -1"),
+        ("code = 1.5", "code: must be an integer of at least 0 or a table such as {call = 4.5}, not 1.5"),
+        ("code = {call = -2}", "code: the bytes of 'call' must be a number that is not negative, not -2"),
+        ("code = {call = true}", "code: the bytes of 'call' must be a number that is not negative, not true"),
         ("scales = 'dyadic'", "scales: 'dyadic' is not known. Known: free, power-of-two."),
         ("fused = ['relu']", "fused: 'relu' is not known. Did you mean Relu?"),
         ("symmetric_activations = 1", "symmetric_activations: must be true or false, not 1"),
@@ -161,6 +166,15 @@ def test_weights_may_be_ternary_where_the_target_says_so() -> None:
     assert Target("t", "none", weight_bits=(8, 4), weight_formats=("int", "ternary")).weight_widths == (8, 4)
 
 
+def test_code_is_a_figure_or_a_table_of_prices(target_file: Path) -> None:
+    target_file.write_text('backend = "c"\ncode = 12000\n')
+    assert load_target(target_file).code == 12000
+    target_file.write_text('backend = "c"\n[code]\n"conv" = 90\n"conv, by length" = 2.5\n')
+    target = load_target(target_file)
+    assert target.code == {"conv": 90.0, "conv, by length": 2.5}
+    assert Target.from_json(json.loads(json.dumps(target.to_json()))) == target
+
+
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(TargetError, match=r"no target called onnxruntme\. Did you mean onnxruntime\?"):
         load_target("onnxruntme")
@@ -172,3 +186,4 @@ def test_installed_targets_load_by_name() -> None:
     assert "onnxruntime" in installed.targets
     for name, target in installed.targets.items():
         assert load_target(name) == target
+        assert Target.from_json(target.to_json()) == target

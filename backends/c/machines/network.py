@@ -43,6 +43,9 @@ from bitsmith.ir.softmax import exponentials
 LEVELS = (-117, -90, -71, -55, -41, -28, -17, -6, 5, 15, 26, 38, 52, 69, 88, 113)
 """Of a codebook."""
 
+ZERO_POINT = 5
+"""Of what follows no Relu."""
+
 FUNCTION = Function("LeakyRelu", (("alpha", 0.1),), (((1,), (math.inf,)),))
 
 
@@ -94,7 +97,7 @@ class Network:
         """The sum with another value."""
         bits = self._widths.activations
         room = (INT32_MAGNITUDE >> (bits + 1), 23) if bits <= 8 else (1 << 20, 21)
-        rule = Requantize(np.array([1]), room[1], 5, *self._range())
+        rule = Requantize(np.array([1]), room[1], ZERO_POINT, *self._range())
         return self._apply(Add, (room[0] // 2, room[0] // 3), rule, others=(other,))
 
     def mul(self, other: str) -> str:
@@ -145,7 +148,7 @@ class Network:
         lowest, highest = self._range()
         gain, offset = self._random.normal(size=(2, count)) * (highest - lowest) / 5
         held = gains(gain, offset, fraction)
-        rule = Requantize(np.array([1]), held.shift, 5, lowest, highest)
+        rule = Requantize(np.array([1]), held.shift, ZERO_POINT, lowest, highest)
         return self._apply(LayerNorm, held.gain, held.offset, 1000, 0, fraction, rule)
 
     def move(self, make: Callable[..., Operation], *fields: Any, others: Sequence[str] = (), shape: Shape = ()) -> str:
@@ -168,11 +171,13 @@ class Network:
         return IntegerGraph(self._name, self._values, tuple(self._inputs), outputs, tuple(self._operations))
 
     def _after(self, weight: IntegerArray, per_channel: Shape) -> tuple[npt.NDArray[np.int32], Requantize]:
-        """A bias and a requantize step. Every other layer has a Relu, and a multiplier for each of its channels."""
+        """A bias and a requantize step: as a rule with a Relu, and with a multiplier for each channel."""
         magnitude = int(np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1).max()) * self._reach()
         bias = self._random.integers(-1000, 1000, len(weight)).astype(np.int32)
-        relu = len(self._operations) % 2 == 0
-        return bias, self._rule(magnitude + 1000, per_channel if relu else (1,), relu)
+        count = len(self._operations)
+        shape = (1,) if count % 4 == 3 else per_channel
+        # What a Relu makes has its zero at the least integer.
+        return bias, self._rule(magnitude + 1000, shape, ZERO_POINT if count % 3 == 2 else self._range()[0])
 
     def _apply(
         self,
@@ -185,7 +190,8 @@ class Network:
         inputs = (self.last, *others)
         operation = make(f"step_{len(self._operations)}", inputs, f"y{len(self._operations)}", *fields)
         shape = output_shape(operation, [self._values[name].shape for name in inputs], declared)
-        format = self._values[self.last].format if keeps else self._format(5)
+        zero_point = next((field.zero_point for field in fields if isinstance(field, Requantize)), ZERO_POINT)
+        format = self._values[self.last].format if keeps else self._format(zero_point)
         self._values[operation.output] = Value(operation.output, shape, format)
         self._operations.append(operation)
         self.last = operation.output
@@ -202,11 +208,11 @@ class Network:
         format = self._values[self.last].format
         return max(format.type.highest - format.zero_point, format.zero_point - format.type.lowest)
 
-    def _rule(self, magnitude: int, shape: Shape = (1,), relu: bool = False) -> Requantize:
+    def _rule(self, magnitude: int, shape: Shape = (1,), zero_point: int = ZERO_POINT) -> Requantize:
         lowest, highest = self._range()
         ratios = (highest - lowest) / magnitude * self._random.uniform(0.5, 1.0, shape)
         multiplier, shift = dyadic(ratios)
-        return Requantize(multiplier, shift, 5, 5 if relu else lowest, highest)
+        return Requantize(multiplier, shift, zero_point, lowest, highest)
 
     def _weight(self, shape: Shape) -> tuple[IntegerArray, Format]:
         outputs, scales = shape[0], tuple(self._random.uniform(0.01, 1.0, shape[0]))

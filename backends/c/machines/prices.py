@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,17 @@ from bitsmith.backends.c.code import MAIN, counted
 from bitsmith.backends.c.emit import shared_names, sources
 from bitsmith.backends.c.functions import NAME
 from bitsmith.backends.c.machines.build import compiled
-from bitsmith.backends.c.machines.samples import networks
+from bitsmith.backends.c.machines.samples import networks, widths_of
 from bitsmith.backends.c.program import Program, build
 from bitsmith.backends.c.wording import Counts
 from bitsmith.errors import InternalError
 from bitsmith.progress import Progress
 from bitsmith.target import Target
 
-QUANTILE = 0.7
+QUANTILE = 0.5
 """Of all functions, how many are to take no more than they are said to."""
 
-MARGIN = 1 / 8
+MARGIN = 0.11
 """Added to every price: no model of tests/benchmarks/code.md then takes more than is said."""
 
 SMALL = 40
@@ -46,11 +46,12 @@ _CONSTANT = re.compile(r"^static const struct \w+ (\w+) = ", re.M)
 
 @dataclass(frozen=True)
 class Sized:
-    """A part of a program as it was built: of which kind, what it holds, and bytes."""
+    """A part of a program as it was built: of which kind, what it holds, and bytes. widths: of the program's values."""
 
     kind: str
     counts: Counts
     bytes: int
+    widths: str = ""
 
 
 def measure(target: Target, progress: Progress) -> dict[str, float] | None:
@@ -61,7 +62,7 @@ def measure(target: Target, progress: Progress) -> dict[str, float] | None:
     found: list[Sized] = []
     for done, graph in enumerate(graphs):
         progress(f"build samples for {target.name}", done, len(graphs))
-        found += sized(build(graph, target))
+        found += [replace(one, widths=widths_of(graph)) for one in sized(build(graph, target))]
     progress(f"build samples for {target.name}", len(graphs), len(graphs))
     return fitted(found)
 
@@ -95,18 +96,18 @@ def _taken(symbols: dict[str, int], defined: set[str]) -> Iterator[int]:
 def fitted(found: Sequence[Sized]) -> dict[str, float]:
     """The prices that explain these best, none of them 0.
 
-    No kind of function takes more than is said in all. Parts that are alike count once.
+    No kind of function takes more than is said, in all and at any widths. Parts that are alike count once.
     """
     from scipy.optimize import linprog
 
-    alike = {(one.kind, tuple(sorted(one.counts.items())), one.bytes): one for one in found if one.counts}
+    alike = {(one.kind, one.widths, tuple(sorted(one.counts.items())), one.bytes): one for one in found if one.counts}
     parts = list(alike.values())
     names = sorted({name for one in parts for name in one.counts})
     held = np.array([[one.counts.get(name, 0) for name in names] for one in parts], np.float64)
     sizes = np.array([one.bytes for one in parts], np.float64)
     weights = 1 / np.sqrt(np.maximum(sizes, SMALL))
-    kinds = sorted({one.kind for one in parts})
-    of_kind = np.array([[one.kind == kind for one in parts] for kind in kinds], np.float64)
+    kinds = sorted({(one.kind, one.widths) for one in parts})
+    of_kind = np.array([[(one.kind, one.widths) == kind for one in parts] for kind in kinds], np.float64)
     # sizes = held @ prices + under - over
     count, one_each = len(parts), np.eye(len(parts))
     answer = linprog(

@@ -166,6 +166,11 @@ NETWORKS: Mapping[str, tuple[Shape, Callable[[Network], None]]] = {
 }
 
 
+def widths_of(graph: IntegerGraph) -> str:
+    """Of a sample's values, such as 4x8."""
+    return graph.name.partition(" ")[2]
+
+
 def networks(target: Target) -> Iterator[IntegerGraph]:
     """Every network at every width that kernels of a target are made for."""
     weights: list[int | str] = [bits for bits in (8, 4, 2) if bits in target.weight_bits]

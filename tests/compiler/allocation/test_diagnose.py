@@ -40,6 +40,18 @@ def test_a_budget_too_small_for_any_bits_is_named() -> None:
     )
 
 
+def test_of_flash_it_is_told_what_code_takes() -> None:
+    users = frozenset([("w", 2), ("a", 4)])
+    flash, code = Row(14, {"w": {2: 20, 4: 40}}, once={users: 3}), Row(4, once={users: 3})
+    known = replace(PROBLEM, costs={**PROBLEM.costs, "flash": Cost((flash,)), "code": Cost((code,))})
+    with pytest.raises(BudgetError) as told:
+        require_solution(replace(known, limits={"flash": 29}))
+    assert str(told.value) == (
+        "the budget flash of 29 bytes cannot be kept by any bits. "
+        "The least that would do: flash 37 bytes, of which code takes 7 bytes."
+    )
+
+
 def test_two_budgets_too_small_are_both_named() -> None:
     assert complaint(flash=29, ram=2) == (
         "the budget flash of 29 bytes and the budget ram of 2 bytes cannot be kept by any bits. "

@@ -41,6 +41,16 @@ def test_where_pairs_count_all_widths_stay() -> None:
     assert widths(without_dominated(asked, "flash")) == [WIDTHS, WIDTHS, (8,)]
 
 
+def test_a_width_stays_if_wider_ones_ask_for_what_it_does_not() -> None:
+    shared = frozenset([("u", 4), ("v", 4)])
+    asked = problem((Row(0, {"u": STORED, "v": dict.fromkeys(WIDTHS, 7)}, once={shared: 5}),))
+    # 3 bits of u are stored as 4 are, but do not ask for what 4 bits of u or v ask for.
+    assert widths(without_dominated(asked, "flash")) == [(1.6, 2, 3, 4, 8), (8,), (8,)]
+    both = frozenset([("u", 3), *shared])
+    asked = problem((Row(0, {"u": STORED}, once={both: 5}),))
+    assert widths(without_dominated(asked, "flash"))[0] == (1.6, 2, 4, 8)
+
+
 @pytest.mark.parametrize("budget", [20, 30, 45, 60])
 def test_no_better_allocation_is_lost(budget: float) -> None:
     random = np.random.default_rng(0)

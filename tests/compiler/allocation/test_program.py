@@ -37,11 +37,14 @@ def problems(draw: st.DrawFn) -> Problem:
     def row(where: str) -> Row:
         chosen = draw(st.sets(st.sampled_from(sorted(of)), min_size=1))
         pairs = draw(st.sets(st.tuples(*[st.sampled_from(sorted(of))] * 2), max_size=3))
+        choices = sorted((name, bits) for name in of for bits in (*of[name], 16))
+        shared = draw(st.sets(st.frozensets(st.sampled_from(choices), min_size=1, max_size=4), max_size=3))
         return Row(
             draw(amounts),
             {name: single(name) for name in sorted(chosen)},
             {(g, h): {(b, c): draw(amounts) for b in of[g] for c in of[h]} for g, h in sorted(pairs)},
             where,
+            {users: draw(amounts) for users in sorted(shared, key=sorted)},
         )
 
     costs = {

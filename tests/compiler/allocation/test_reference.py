@@ -54,6 +54,29 @@ def test_sizes_are_those_of_the_generated_c(digits: Path, layout: Layout, weight
     assert_predicted(digits / "digits.onnx", layout, weights, seed)
 
 
+def test_code_is_foretold_of_each_mixture(digits: Path) -> None:
+    target = replace(load_target("cortex-m4"), code={"conv": 100.0, "sum": 3.0, "instruction": 4.0, "model": 50.0})
+    module = calibrated(digits / "digits.onnx", target)
+    problem = problem_for(module, {}, Layout())
+    for weights in {group.widths for group in problem.groups if group.is_weight}:
+        for bits in weights:
+            even = {one.name: bits if one.is_weight else one.widths[-1] for one in problem.groups}
+            graph = integers(module.graph, target, problem.allocation(even), "")
+            measured = costs_of_integers(graph, target, backend_of(target))
+            predicted = problem.costs_at(even)
+            # Of functions that have one caller less is known before, and constants may differ in how they are written.
+            assert measured["code"] == pytest.approx(predicted["code"], rel=0.05)
+            assert predicted["flash"] - predicted["code"] == measured["flash"] - measured["code"]
+    mixed = random_bits(problem.groups, 0)
+    exact = as_told(problem, module, Layout(), backend_of(target), mixed).costs_at(mixed)
+    graph = integers(module.graph, target, problem.allocation(mixed), "")
+    measured = costs_of_integers(graph, target, backend_of(target))
+    assert {name: exact[name] for name in ("flash", "code")} == {name: measured[name] for name in ("flash", "code")}
+    # Two widths ask for functions of both.
+    assert exact["code"] > 0
+    assert problem.costs["code"].rows[0].once
+
+
 @pytest.mark.parametrize("name", ["resnet8_cifar10", "dscnn_kws"])
 def test_sizes_of_real_models_are_those_of_the_generated_c(model_file: Callable[[str], Path], name: str) -> None:
     assert_predicted(model_file(f"{name}.onnx"), Layout(), "", 0)

@@ -28,6 +28,22 @@ def test_what_is_measured_is_a_table_of_the_targets_file(capsys: Capture, monkey
     assert json.loads(capsys.readouterr().out) == {"cycles": {"8x8": 1.25, "4x8": 2}}
 
 
+def prices(self: OnnxRuntimeBackend, target: Target, progress: Progress) -> Mapping[str, float]:
+    return {"conv": 90.5, "conv, by length": 2}
+
+
+def test_prices_of_code_are_a_table_of_their_own(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxRuntimeBackend, "measure_code", prices)
+    assert main(["targets", "--measure", "onnxruntime"]) == 0
+    assert tomllib.loads(capsys.readouterr().out) == {"code": {"conv": 90.5, "conv, by length": 2}}
+    monkeypatch.setattr(OnnxRuntimeBackend, "measure", measured)
+    assert main(["targets", "--measure", "onnxruntime"]) == 0
+    both = {"cycles": {"8x8": 1.25, "4x8": 2}, "code": {"conv": 90.5, "conv, by length": 2}}
+    assert tomllib.loads(capsys.readouterr().out) == both
+    assert main(["targets", "--measure", "onnxruntime", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == both
+
+
 def test_what_cannot_be_run_here_is_told(capsys: Capture) -> None:
     assert main(["targets", "--measure", "onnxruntime"]) == 2
     told = capsys.readouterr().err
