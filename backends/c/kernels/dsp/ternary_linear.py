@@ -14,7 +14,7 @@ from bitsmith.ir.integer import Linear
 
 
 class DspTernaryLinear(PackedLinear):
-    """Four rows at a time: 68 instructions for 40 products, for no other pixel shares what is unpacked."""
+    """Four rows at a time: 67 instructions for 40 products, for no other pixel shares what is unpacked."""
 
     name: ClassVar[str] = "dsp ternary linear"
     weights: ClassVar[str] = "trits"
