@@ -20,6 +20,7 @@ from bitsmith.describe import describe
 from bitsmith.errors import InternalError, PipelineError, VerificationError
 from bitsmith.execution.batches import batch_size, in_batches, vectors
 from bitsmith.execution.export import to_onnx
+from bitsmith.execution.heap import settle_heap, trim_heap
 from bitsmith.execution.interpreter import run_batched
 from bitsmith.execution.reals import quantize_inputs
 from bitsmith.explain.explainer import Explainer
@@ -85,6 +86,7 @@ def compile(
     The same inputs give the same bytes in every file. Whatever stops it, `out` stays what it was. Raises a
     BitsmithError for anything wrong with what it was given.
     """
+    settle_heap()
     recipe = recipe or Recipe()
     chosen = recipe.applied(target if isinstance(target, Target) else load_target(target))
     is_adopted = is_quantized(model)
@@ -174,22 +176,24 @@ def _write(
     """Write every file but the manifest, which is returned."""
     integer, backend = module.require_integer(), backend_of(module.target)
     module.progress("write the artifact", 0, 0)
+    trim_heap()
     exported = to_onnx(integer)
     (folder / INTEGER_MODEL).write_bytes(exported.SerializeToString(deterministic=True))
     inputs, real = _vectors(integer, module)
     outputs = run_batched(integer, inputs)
     write_vectors(folder / VECTORS, inputs, outputs)
-    files = [path.as_posix() for path in backend.emit(integer, module.target, folder)]
-    forms = Forms(integer, exported, backend, folder, called(files, backend))
-    samples = len(next(iter(inputs.values())))
-    verified = forms.check(in_batches(inputs, batch_size(integer)), "the test vectors", samples, module.progress)
-    _require_equal(verified)
     measured, fidelity = None, None
     if quantized is not None:
         fidelity = _compared(quantized, module, integer, inputs, real)
     elif real is not None:
         count = len(next(iter(real.values())))
         measured = sqnr(original, integer, real, {name: array[-count:] for name, array in outputs.items()})
+    files = [path.as_posix() for path in backend.emit(integer, module.target, folder)]
+    samples = len(next(iter(inputs.values())))
+    verified = Forms(integer, exported, backend, folder, called(files, backend)).check(
+        in_batches(inputs, batch_size(integer)), "the test vectors", samples, module.progress
+    )
+    _require_equal(verified)
     manifest = describe(
         module,
         original,

@@ -41,7 +41,7 @@ def sqnr(
 
     real: the samples, by input, as the float model takes them. outputs: what the integer graph makes of them.
     """
-    session = Session(original)
+    session = Session(original, once=True)
     runs = [session.run(batch) for batch in in_batches(real, batch_size(graph))]
     found = {}
     for (name, got), exact in zip(dequantize_outputs(graph, outputs).items(), session.outputs, strict=True):

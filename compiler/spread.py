@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.ir.blocks import blocks
 from bitsmith.ir.formats import Format, IntegerArray
 from bitsmith.ir.grids import Codebook, Grouped
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear
@@ -23,9 +24,6 @@ BINS = 64
 
 FINEST = 0.25
 """Of a step, the width of the narrowest bins."""
-
-CHUNK = 1 << 18
-"""Weights that are looked at together."""
 
 REACH = 4.0
 """How many times as far as its grid a spread goes on: reals beyond it are counted in the outermost bins."""
@@ -109,9 +107,7 @@ def of_weights(stored: IntegerArray, chosen: Format, real: Rows | None) -> Sprea
     scale = np.broadcast_to(np.reshape(chosen.scale, (-1, 1)), (len(integers), 1))
     unit = chosen.grid.spread(integers.shape[1]) if isinstance(chosen.grid, Grouped) else np.ones((len(integers), 1))
     lowest, highest, levels = _grid(chosen)
-    # A few channels at a time: weights may be most of what memory holds.
-    few = max(CHUNK // integers.shape[1], 1)
-    parts = [slice(start, start + few) for start in range(0, len(integers), few)]
+    parts = list(blocks(len(integers), integers.size))
     ends = [float(lowest), float(highest)]
     if known is not None:
         for part in parts:

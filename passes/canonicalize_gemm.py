@@ -73,8 +73,9 @@ def canonicalize(node: Node) -> str | None:
             return "its bias differs from sample to sample"
         array = float(node.attribute("beta", 1.0)) * array.astype(np.float64)
         array = np.broadcast_to(array.reshape(-1), channels)
-        matrix = weight if node.attribute("transB", 0) else weight.T
-        node.operand(1).constant = (float(node.attribute("alpha", 1.0)) * matrix.astype(np.float64)).astype(np.float32)
+        matrix, alpha = weight if node.attribute("transB", 0) else weight.T, float(node.attribute("alpha", 1.0))
+        # What needs no factor is not copied through float64, nor at all if it stands as it should.
+        node.operand(1).constant = matrix if alpha == 1 else (alpha * matrix.astype(np.float64)).astype(np.float32)
         node.drop_attributes("alpha", "beta", "transA")
         node.set_attributes(transB=1)
     vector = array.astype(np.float32)

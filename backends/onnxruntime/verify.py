@@ -75,9 +75,9 @@ def run_integers(graph: IntegerGraph, serialized: bytes, inputs: Arrays) -> dict
 
 def trace_integers(graph: IntegerGraph, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
     """The result of every operation in the QDQ model of `graph`, by value, as integers of its format."""
-    model, tensors = build_traced_model(graph)
+    serialized, tensors = _traced(graph)
     reals = {name: graph.values[name].format.dequantize(inputs[name]) for name in graph.inputs}
-    session = onnxruntime.InferenceSession(serialize(model), session_options(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(serialized, session_options(), providers=["CPUExecutionProvider"])
     shown = list(dict.fromkeys(tensors.values()))
     held = dict(zip(shown, session.run(shown, reals), strict=True))
     values = {name: graph.values[name] for name in tensors}
@@ -85,6 +85,12 @@ def trace_integers(graph: IntegerGraph, inputs: Arrays) -> dict[str, npt.NDArray
         name: (held[tensors[name]].astype(np.int64) + offset(value)).astype(value.format.type.storage)
         for name, value in values.items()
     }
+
+
+def _traced(graph: IntegerGraph) -> tuple[bytes, dict[str, str]]:
+    """The model to trace as bytes alone: as a message it would hold all weights once more."""
+    model, tensors = build_traced_model(graph)
+    return serialize(model), tensors
 
 
 def _before_host(graph: IntegerGraph, serialized: bytes) -> tuple[bytes, list[str]]:

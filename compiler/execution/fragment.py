@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from bitsmith.execution.runtime import Session
-from bitsmith.ir.graph import Graph, Node, Value
+from bitsmith.ir.graph import APART, Graph, Node, Value, elsewhere
 
 
 def fragment(
@@ -29,21 +29,22 @@ def fragment(
     """
     made = {value.name for node in nodes for value in node.outputs}
     read = {value.name: value for node in nodes for value in node.inputs if value is not None}
-    constants = [
-        numpy_helper.from_array(replaced.get(name, value.constant), name)
-        for name, value in read.items()
-        if value.constant is not None
-    ]
+    constants = {name: replaced.get(name, value.constant) for name, value in read.items() if value.constant is not None}
+    large = {name: array for name, array in constants.items() if array.nbytes >= APART}
     fed = [value for name, value in read.items() if value.constant is None and name not in made]
     body = helper.make_graph(
         [node.to_onnx() for node in nodes],
         nodes[0].name,
         [_described(value) for value in fed],
         [_described(value) for value in outputs],
-        constants,
+        [
+            elsewhere(name, array) if name in large else numpy_helper.from_array(array, name)
+            for name, array in constants.items()
+        ],
     )
     opsets = [helper.make_opsetid("", graph.opset)]
-    return Session(helper.make_model(body, opset_imports=opsets, ir_version=10), threads=threads)
+    model = helper.make_model(body, opset_imports=opsets, ir_version=10)
+    return Session(model, threads=threads, weights=large, once=True)
 
 
 def _described(value: Value) -> onnx.ValueInfoProto:

@@ -1,15 +1,16 @@
-"""`integer.onnx` in ONNX Runtime: as it stands, or, if it is long, a stretch of operations at a time."""
+"""`integer.onnx` in ONNX Runtime, a stretch of operations at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from bitsmith.execution.batches import Batch
 from bitsmith.execution.export import described
-from bitsmith.execution.runtime import Session
+from bitsmith.execution.runtime import Array, Session
+from bitsmith.ir.graph import APART, elsewhere
 from bitsmith.ir.integer import IntegerGraph
 
 STRETCH = 128
@@ -21,19 +22,20 @@ class IntegerSession:
     """The model that `to_onnx` made of a graph, loaded: from integers to integers.
 
     A model of more than `STRETCH` operations becomes several sessions, each of which is handed what those before it
-    made. Every node of the model runs, in order, on what the model says that it reads; ONNX Runtime only never sees
-    all of them at once.
+    made. Every node runs, in order, on what the model says that it reads; ONNX Runtime only never sees all at once.
 
     graph: what the model was made of. keep: whether to give the results of all operations, and not the outputs alone.
-    threads: of ONNX Runtime; 0 for one a core. Raises ModelError where ONNX Runtime cannot load the model.
+    threads, once: as of any `Session`. Raises ModelError where ONNX Runtime cannot load the model.
     """
 
-    def __init__(self, graph: IntegerGraph, model: onnx.ModelProto, *, keep: bool = False, threads: int = 0) -> None:
+    def __init__(
+        self, graph: IntegerGraph, model: onnx.ModelProto, *, keep: bool = False, threads: int = 0, once: bool = False
+    ) -> None:
         self._outputs = tuple(operation.output for operation in graph) if keep else graph.outputs
-        if len(model.graph.node) <= STRETCH:
-            self._sessions = [Session(model, self._outputs if keep else None, threads=threads)]
-        else:
-            self._sessions = [Session(one, threads=threads) for one in stretches(graph, model, self._outputs, STRETCH)]
+        self._sessions = [
+            Session(part, threads=threads, weights=weights, once=once)
+            for part, weights in stretches(graph, model, self._outputs, STRETCH)
+        ]
 
     def run(self, batch: Batch) -> Batch:
         """The outputs by name, for a batch of every input, each (samples, *shape) of its storage type.
@@ -48,8 +50,8 @@ class IntegerSession:
 
 def stretches(
     graph: IntegerGraph, model: onnx.ModelProto, outputs: Sequence[str], most: int
-) -> Iterator[onnx.ModelProto]:
-    """Models of at most so many nodes each, which one after another compute what `model` does.
+) -> Iterator[tuple[onnx.ModelProto, dict[str, Array]]]:
+    """Models of at most so many nodes each, which one after another compute what `model` does, and their large weights.
 
     Each takes the inputs and the results of earlier nodes that it reads, by name, and gives those results of its own
     that later ones read, or none does, or that are in `outputs`.
@@ -64,13 +66,16 @@ def stretches(
         read = dict.fromkeys(name for node in part for name in node.input)
         given = [name for name in read if name not in stored and name not in made]
         handed_on = [name for name in made if last_read.get(name, len(nodes)) >= start + len(part)]
+        constants = [stored[name] for name in read if name in stored]
+        large = {one.name: numpy_helper.to_array(one) for one in constants if one.ByteSize() >= APART}
         body = helper.make_graph(
             part,
             f"{graph.name}, from {part[0].name} to {part[-1].name}",
             [described(graph.values[name]) for name in given],
             [described(graph.values[name]) for name in handed_on],
-            [stored[name] for name in read if name in stored],
+            [elsewhere(one.name, large[one.name]) if one.name in large else one for one in constants],
         )
-        yield helper.make_model(
+        whole = helper.make_model(
             body, functions=model.functions, opset_imports=model.opset_import, ir_version=model.ir_version
         )
+        yield whole, large

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,9 @@ class Session:
     outputs: the values that `run` gives, in this order: any that a node makes, or else the graph's own outputs.
              What none of them depends on is not computed.
     threads: as in `session_options`.
+    weights: by name, the constants that a model says are `elsewhere`; a graph has its own.
+    once:    whether it runs a few times only, so that copies of weights in the order that suits kernels do not pay.
+             Without them, float sums may be taken in another order.
     as_written: whether a quantized model is computed as its file says, in float between its quantizers: ONNX Runtime's
              own integer kernels may differ by a step, or saturate (x86 without VNNI).
     Raises ModelError where ONNX Runtime cannot load the model.
@@ -63,9 +67,11 @@ class Session:
         outputs: Sequence[str] | None = None,
         *,
         threads: int = 0,
+        weights: Mapping[str, Array] = MappingProxyType({}),
+        once: bool = False,
         as_written: bool = False,
     ) -> None:
-        exported, weights = model.to_onnx_apart() if isinstance(model, Graph) else (model, {})
+        exported, weights = model.to_onnx_apart() if isinstance(model, Graph) else (model, weights)
         self._name = exported.graph.name
         self.outputs = tuple(outputs) if outputs is not None else tuple(one.name for one in exported.graph.output)
         if outputs is not None:
@@ -75,8 +81,12 @@ class Session:
             # A float graph computes in float. Where activations are rounded to a grid (simulate.py), ONNX Runtime would
             # fuse what rounds them, and first quantize the weights between to 8 bits per tensor by itself.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
+        if once:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         # Large weights are handed over as they are: in a protobuf they would be copied three times.
-        self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        self._weights = [
+            onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)) for array in weights.values()
+        ]
         if weights:
             options.add_external_initializers(list(weights), self._weights)
         try:

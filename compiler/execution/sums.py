@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import InternalError
+from bitsmith.ir.blocks import blocks
 from bitsmith.ir.integer import Add, AveragePool, Conv, LayerNorm, Linear, MatMul, Mul, Operation, Softmax
 from bitsmith.ir.layer_norm import reciprocal_root
 from bitsmith.ir.shapes import windows
@@ -24,6 +25,7 @@ from bitsmith.ir.softmax import reciprocal
 Array = npt.NDArray[Any]
 
 COLUMN_ELEMENTS = 1 << 19
+WEIGHT_ELEMENTS = 1 << 20
 
 
 @singledispatch
@@ -74,7 +76,10 @@ def depthwise(operation: Conv, x: Array, weight: Array) -> Array:
 @accumulate.register
 def _linear(operation: Linear, operands: Sequence[Array]) -> Array:
     (x,) = operands
-    accumulator: Array = np.matmul(x, operation.weight.T.astype(x.dtype))
+    weight = operation.weight
+    accumulator: Array = np.empty((*x.shape[:-1], len(weight)), x.dtype)
+    for part in blocks(len(weight), weight.size, WEIGHT_ELEMENTS):
+        np.matmul(x, weight[part].T.astype(x.dtype), out=accumulator[..., part])
     accumulator += operation.bias.astype(x.dtype)
     return accumulator
 

@@ -186,9 +186,9 @@ def integer_onnx(graph: IntegerGraph, model: onnx.ModelProto, subject: str = "in
     """`integer.onnx` in ONNX Runtime, which can show what is within."""
 
     def trace(batch: Batch) -> Mapping[str, IntegerArray]:
-        return IntegerSession(graph, model, keep=True, threads=threads).run(batch)
+        return IntegerSession(graph, model, keep=True, threads=threads, once=True).run(batch)
 
-    return Form(subject, IntegerSession(graph, model, threads=threads).run, trace)
+    return Form(subject, IntegerSession(graph, model, threads=threads, once=True).run, trace)
 
 
 def _results(graph: IntegerGraph, batch: Batch) -> Batch:

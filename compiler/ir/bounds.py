@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.errors import UnsupportedError
+from bitsmith.ir.blocks import blocks
 from bitsmith.ir.integer import (
     KNOT_FRACTION,
     Add,
@@ -145,8 +146,9 @@ def accumulator_magnitude(operation: Operation, centred: list[Interval], shape: 
 
 def _sums(operation: Conv | Linear) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Per output: the sum of the weights' magnitudes, and the magnitude of the bias."""
-    weight = np.abs(operation.weight.astype(np.int64)).reshape(len(operation.weight), -1).sum(axis=1)
-    return weight, np.abs(operation.bias.astype(np.int64))
+    rows = operation.weight.reshape(len(operation.weight), -1)
+    weight = [np.abs(rows[part].astype(np.int64)).sum(axis=1) for part in blocks(len(rows), rows.size)]
+    return np.concatenate(weight), np.abs(operation.bias.astype(np.int64))
 
 
 def _squares(operation: LayerNorm, centred: Interval, count: int) -> int:

@@ -24,7 +24,7 @@ from bitsmith.errors import InternalError
 
 BATCH = "N"
 APART = 64 * 2**10
-"""Bytes from which `Graph.to_onnx_apart` leaves a constant out: what shapes are inferred from is smaller."""
+"""Bytes from which a constant is left out of a model and given beside it: what shapes are inferred from is smaller."""
 Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
 
 
@@ -319,7 +319,7 @@ class Graph:
         arrays = {str(tensor.name): tensor.values for tensor in large}
         for tensor in large:
             # What graphsurgeon has not loaded yet it exports as the protobuf says.
-            tensor.values = LazyValues(_elsewhere(tensor))
+            tensor.values = LazyValues(elsewhere(tensor.name, tensor.values))
         try:
             return self.to_onnx(), arrays
         finally:
@@ -491,11 +491,11 @@ class Graph:
         return name
 
 
-def _elsewhere(tensor: gs.Constant) -> onnx.TensorProto:
+def elsewhere(name: str, array: npt.NDArray[Any]) -> onnx.TensorProto:
     """The type and shape of a constant, its data in a file that there is none of."""
-    kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
-    found = onnx.TensorProto(name=tensor.name, data_type=kind, dims=tensor.shape)
+    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    found = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
     found.data_location = onnx.TensorProto.EXTERNAL
     found.external_data.add(key="location", value="memory")
-    found.external_data.add(key="length", value=str(tensor.values.nbytes))
+    found.external_data.add(key="length", value=str(array.nbytes))
     return found

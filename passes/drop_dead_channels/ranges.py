@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bitsmith.ir.blocks import blocks
 from bitsmith.ir.fusion import channel_caps
 from bitsmith.ir.graph import Graph, Node, Value
 from bitsmith.ir.linear import bias_value
@@ -114,16 +115,23 @@ def _sums(node: Node, x: Ranges) -> Ranges:
     weight = node.array(1)
     groups = int(node.attribute("group", 1))
     rows = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
-    up = np.maximum(rows, 0).sum(axis=3, dtype=np.float64)
-    down = np.minimum(rows, 0).sum(axis=3, dtype=np.float64)
     reach = _with_zero(x) if is_padded(node) else x
     least, most = reach.lowest.reshape(groups, 1, -1), reach.highest.reshape(groups, 1, -1)
+    found = bias_value(node)
+    bias = 0.0 if found is None else found.array.astype(np.float64).ravel()
+    parts = [_sums_of(rows[:, part], least, most) for part in blocks(rows.shape[1], rows.size)]
+    lowest, highest = (np.concatenate(ends, axis=1).ravel() + bias for ends in zip(*parts, strict=True))
+    return Ranges(lowest, highest)
+
+
+def _sums_of(rows: npt.NDArray[np.float32], least: Vector, most: Vector) -> tuple[Vector, Vector]:
+    """The ends of sums with these weights, (groups, outputs, inputs, window); (groups, outputs) each."""
+    up = np.maximum(rows, 0).sum(axis=3, dtype=np.float64)
+    down = np.minimum(rows, 0).sum(axis=3, dtype=np.float64)
     lowest, highest = _times(up, least) + _times(down, most), _times(up, most) + _times(down, least)
     # Whatever the order of a float32 sum, it is no further off than this.
     loose = rows.shape[2] * rows.shape[3] * 2.0**-24 * (_times(up, abs(most)) - _times(down, abs(least)))
-    found = bias_value(node)
-    bias = 0.0 if found is None else found.array.astype(np.float64).ravel()
-    return Ranges((lowest - loose).sum(axis=2).ravel() + bias, (highest + loose).sum(axis=2).ravel() + bias)
+    return (lowest - loose).sum(axis=2), (highest + loose).sum(axis=2)
 
 
 def _times(weights: Vector, ends: Vector) -> Vector:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,11 +15,13 @@ from bitsmith.dataset import Dataset
 from bitsmith.execution.network import layers_of, macs_of
 from bitsmith.execution.observe import observe
 from bitsmith.importing.load import load_graph
+from bitsmith.ir.blocks import blocks
 from bitsmith.ir.graph import Graph
 from bitsmith.ir.linear import linear_nodes
 from bitsmith.manager import Changes, Pipeline
 from bitsmith.module import Module
-from bitsmith.passes.drop_dead_channels import DropDeadChannels
+from bitsmith.passes.drop_dead_channels import DropDeadChannels, ranges
+from bitsmith.passes.drop_dead_channels.ranges import channel_ranges
 from bitsmith.pipelines import NORMALISE
 from bitsmith.target import Target
 from tests.sketch import Array, Sketch, assert_same, normal, random_inputs
@@ -185,3 +188,14 @@ def test_caps_and_clips_of_what_is_left_stay(model_file: Callable[[str], Path]) 
     assert before == 7_489_664
     assert macs_of(layers_of(module.graph)) < 0.55 * before
     assert_same(model, module.graph, tolerance=1e-4)
+
+
+def test_ranges_are_what_they_are_however_few_outputs_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = calibrated(separable([True, False, False], normal(3), normal(3), pad=1))
+    together = channel_ranges(module.graph, module.require_statistics())
+    monkeypatch.setattr(ranges, "blocks", lambda rows, elements: blocks(rows, elements, 1))
+    apart = channel_ranges(module.graph, module.require_statistics())
+    assert together.keys() == apart.keys()
+    for value, whole in together.items():
+        np.testing.assert_array_equal(apart[value].lowest, whole.lowest)
+        np.testing.assert_array_equal(apart[value].highest, whole.highest)
