@@ -91,6 +91,7 @@ REPLACE = $(BENCH).$(1) $(2) | $(BENCH).results tests/benchmarks/$(1).md
 bench: $(VENV)/.installed-bench ## Run all benchmarks, and write their pages: hours, and the machine to themselves
 	$(call WRITE,accuracy)
 	$(call WRITE,mcu)
+	$(call WRITE,code)
 	$(call WRITE,rtl,--plot tests/benchmarks/jet.png)
 	$(call WRITE,fpga)
 	$(call WRITE,fpga_layers)

@@ -9,7 +9,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "C for a Cortex-M4, with weights of 4 bits": "bitsmith compile models/digits/digits.onnx --target cortex-m4 "
         "--calibration models/digits/calibration.npz --weights 4 -o build/digits-m4",
         "bits chosen layer by layer, to fit": "bitsmith compile models/digits/digits.onnx --target cortex-m4 "
-        "--calibration models/digits/calibration.npz --weights mixed --budget flash=8KiB -o build/digits-8k",
+        "--calibration models/digits/calibration.npz --weights mixed --budget flash=12KiB -o build/digits-12k",
     },
     "check": {
         "what stands in the way of a model": "bitsmith check models/digits/digits.onnx --target cortex-m4",

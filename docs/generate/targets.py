@@ -34,9 +34,15 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _value(target: Target, name: str) -> str:
+    value = getattr(target, name)
+    # Prices of what code is made of say nothing to a reader.
+    return f"{len(value)} prices" if name == "code" and not isinstance(value, int) else _shown(value)
+
+
 def _section(target: Target) -> str:
     rows = [
-        f"| `{field.name}` | {_shown(getattr(target, field.name))} |"
+        f"| `{field.name}` | {_value(target, field.name)} |"
         for field in dataclasses.fields(target)
         if field.name not in TOLD and getattr(target, field.name) not in (None, (), {}, "", 0, False)
     ]

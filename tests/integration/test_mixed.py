@@ -90,6 +90,31 @@ def test_what_was_predicted_is_what_the_generated_c_takes(
     assert f"MODEL_ARENA_BYTES {sizes[1]['ram']}" in (tmp_path / "out" / "c" / "model.h").read_text()
 
 
+def test_flash_counts_code_where_the_target_tells_of_it(compile_digits: Run, tmp_path: Path, sensitivity: Path) -> None:
+    known = (*MIXED, "--sensitivity", sensitivity, "--target", "cortex-m4")
+    said = compile_digits(*known, "--budget", "flash=14KiB")
+    assert said.code == 0, said.err
+    costs = manifest(tmp_path)["costs"]
+    constants = costs["flash"] - costs["code"]
+    assert costs["code"] > 1000
+    assert costs["flash"] <= 14 * 1024
+    header = (tmp_path / "out" / "c" / "model_constants.h").read_text()
+    arrays = re.findall(r"static const u?int(\d+)_t \w+\[(\d+)\]", header)
+    assert sum(int(bits) // 8 * int(count) for bits, count in arrays) == constants
+    told = f"{constants:,} bytes of constants and {costs['code']:,} bytes of code"
+    assert f"flash: {costs['flash']:,} bytes of 14,336 bytes, {told}\n" in said.out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert told in page
+    assert CONSTANTS_ALONE not in page
+    refused = compile_digits(*known, "--budget", "flash=3KiB", out="none")
+    assert refused.code == 1
+    assert re.search(r"The least that would do: flash [\d,]+ bytes, of which code takes [\d,]+ bytes\.", refused.err)
+    refused = compile_digits("--weights", "8", "--target", "cortex-m4", "--budget", "flash=3KiB", out="none")
+    assert refused.code == 1
+    parts = r"flash is [\d,]+ bytes of 3,072 bytes, [\d,]+ bytes of constants and [\d,]+ bytes of code\."
+    assert re.search(parts, refused.err)
+
+
 def test_an_allocation_and_a_sensitivity_are_used_again(compile_digits: Run, tmp_path: Path, sensitivity: Path) -> None:
     assert compile_digits(*MIXED, "--sensitivity", sensitivity, "--budget", "flash=9KiB", out="first").code == 0
     first = tmp_path / "first" / "manifest.json"

@@ -75,6 +75,14 @@ def test_the_optimum_is_that_of_all_choices(problem: Problem) -> None:
     assert found.costs[problem.minimise] == pytest.approx(wanted, rel=1e-6)
 
 
+@given(problems(), st.data())
+def test_rows_add_up(problem: Problem, data: st.DataObject) -> None:
+    one, other = problem.costs["flash"].rows[0], problem.costs[LOSS].rows[0]
+    bits = {group.name: data.draw(st.sampled_from(group.widths)) for group in problem.groups}
+    assert one.plus(other).at(bits) == one.at(bits) + other.at(bits)
+    assert one.plus(other).times(2).at(bits) == 2 * one.at(bits) + 2 * other.at(bits)
+
+
 def chain(layers: int, widths: tuple[int, ...] = (2, 3, 4, 5, 6, 8)) -> Problem:
     """As many layers as asked for, each with a weight and an activation; losses fall with bits as rounding's do."""
     groups = [Group(f"w{i}", (f"w{i}",), True, widths) for i in range(layers)]
