@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,7 +76,8 @@ def _weights(layer: Layer, rounding: Rounding, target: Target) -> Iterator[tuple
         if "channel" in target.granularities:
             change = "per-channel weight scales (--granularity channel)"
         yield change, replace(rounding, weight=_spanning(array, axis, chosen.type.bits))
-    bits = next((bits for bits in sorted(target.weight_bits) if bits > chosen.bits), None)
+    # Two bits over the whole range are ternary, and lose more than ternary weights whose scale was fitted.
+    bits = next((bits for bits in sorted(target.weight_bits) if bits > math.ceil(chosen.bits)), None)
     if bits is not None:
         yield (
             f"{bits}-bit weights",

@@ -70,7 +70,7 @@ class Row:
     cost: str
     accuracy: str
     decibels: float | None
-    bits: tuple[int, ...]
+    bits: tuple[float, ...]
     link: str
 
 
@@ -163,7 +163,7 @@ def _row(point: Mapping[str, Any], front: Mapping[str, Any], folder: Path, besid
         shown(front["cost"], point["costs"][front["cost"]]),
         _text(front, point["accuracy"]),
         point["decibels"],
-        tuple(map(int, point["allocation"]["weights"].values()))[:CELLS],
+        tuple(map(float, point["allocation"]["weights"].values()))[:CELLS],
         quote(Path(os.path.relpath(page, beside)).as_posix()) if page.is_file() else "",
     )
 

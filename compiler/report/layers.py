@@ -59,9 +59,10 @@ class Layer:
         return int(self.row["macs"])
 
     @property
-    def weight_bits(self) -> int | None:
+    def weight_bits(self) -> float | None:
+        """A whole number, or 1.6 of ternary weights."""
         found = self.row["weight_bits"]
-        return None if found is None else int(found)
+        return None if found is None else float(found)
 
     @property
     def bits(self) -> int:

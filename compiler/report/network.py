@@ -112,8 +112,8 @@ def _runs(layers: Sequence[Layer]) -> list[Sequence[Layer]]:
 
 
 def _layer(layer: Layer, total: int, detailed: set[int]) -> Box:
-    widths = f"{layer.weight_bits}-bit weights, {layer.bits}-bit output" if layer.weight_bits else f"{layer.bits}-bit"
-    short = f"{layer.kind} w{layer.weight_bits} a{layer.bits}" if layer.weight_bits else f"{layer.kind} a{layer.bits}"
+    widths = f"{layer.weight_bits:g}-bit weights, {layer.bits}-bit output" if layer.weight_bits else f"{layer.bits}-bit"
+    short = f"{layer.kind} w{layer.weight_bits:g} a{layer.bits}" if layer.weight_bits else f"{layer.kind} a{layer.bits}"
     alone = ratio_text(layer.alone)
     cost = f"; alone it leaves the outputs {alone}" if alone else ""
     link = f"layer-{layer.index}" if layer.index in detailed else f"row-{layer.index}"

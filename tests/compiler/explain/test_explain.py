@@ -13,6 +13,7 @@ from bitsmith.dataset import Dataset
 from bitsmith.explain.explainer import Explainer
 from bitsmith.importing.load import load_graph
 from bitsmith.ir.formats import Format, IntegerType
+from bitsmith.ir.grids import TERNARY
 from bitsmith.manager import Changes, Pass, Pipeline
 from bitsmith.module import Module
 from bitsmith.target import Target
@@ -153,6 +154,32 @@ def test_the_layer_of_two_bits_is_the_worst(first: int, second: int, worst: str)
     gains = {help["change"]: help["gain_db"] for help in ranked[0]["helps"]}
     assert ranked[0]["output_db"] == pytest.approx(by_hand(2), abs=0.01)
     assert gains["4-bit weights"] == pytest.approx(by_hand(4) - by_hand(2), abs=0.02)
+
+
+@dataclass(frozen=True)
+class Ternary(Pass):
+    """Give the first weight a ternary format of this scale."""
+
+    name: ClassVar[str] = "ternary"
+    scale: float = 1.0
+
+    def run(self, module: Module) -> Changes:
+        module.plan = module.plan.with_formats({"w1": Format(IntegerType(2), (self.scale,), grid=TERNARY)})
+        return Changes()
+
+
+def test_more_bits_help_ternary_weights() -> None:
+    """More than 2: these over the whole range are ternary again."""
+    scale = 0.6 * float(np.abs(FIRST).max())
+    _, found = explained(module(), Ternary(scale))
+    ranked = found["worst"]
+    assert isinstance(ranked, list)
+    wanted = network(X, FIRST, SECOND)
+    before = decibels(wanted, network(X, np.float32(scale) * np.clip(np.rint(FIRST / scale), -1, 1), SECOND))
+    after = decibels(wanted, network(X, on_grid(FIRST, np.abs(FIRST).max() / 7, 4), SECOND))
+    assert ranked[0]["output_db"] == pytest.approx(before, abs=0.01)
+    gains = {help["change"]: help["gain_db"] for help in ranked[0]["helps"]}
+    assert gains["4-bit weights"] == pytest.approx(after - before, abs=0.02)
 
 
 def tiny_channel() -> tuple[Array, Array]:

@@ -50,6 +50,15 @@ def test_the_page_tells_every_point_of_the_front_and_its_bits(front: dict[str, A
     assert "a<b" not in text
 
 
+def test_bits_of_ternary_weights_are_no_whole_number(front: dict[str, Any], tmp_path: Path) -> None:
+    mixed = next(point for point in front["points"] if point["name"] == "flash-1500")
+    mixed["allocation"]["weights"] = {"a<b": 1.6, "c": 8}
+    (tmp_path / "front.json").write_text(json.dumps(front))
+    text = write_report(tmp_path, tmp_path / "page.html").read_text()
+    assert '<td class="n">1.6 <span' in text
+    assert '<td class="n">8 <span' in text
+
+
 def test_links_lead_from_where_the_page_is(front: dict[str, Any], tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "a #1", tmp_path / "pages"
     kept = folder / "points" / "flash-1500" / "report.html"

@@ -1,6 +1,7 @@
 """The page: made from the manifest alone, whole, small, and harmless whatever names are in it."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -66,6 +67,15 @@ def test_the_page_is_well_formed_and_needs_nothing_else(manifest: Manifest) -> N
             assert other in names
     assert page.count("table") == page.count("caption")
     assert page.count("h1") == page.count("title") - sum(tag == "title" for tag, _ in page.elements[8:]) == 1
+
+
+def test_bits_of_ternary_weights_are_no_whole_number(manifest: Manifest) -> None:
+    layers = [layer for layer in manifest["layers"] if layer["weight_bits"]]
+    layers[0]["weight_bits"] = 1.6
+    text = render(manifest)
+    assert set(re.findall(r": Conv, ([\d.]+)-bit weights", text)) == {"1.6", "4"}
+    assert text.count('<td class="n">1.6 bits</td>') == 1
+    assert text.count('<td class="n">4 bits</td>') == len(layers) - 1
 
 
 def test_every_table_of_the_manifest_may_hold_hostile_names(manifest: Manifest) -> None:
