@@ -22,6 +22,9 @@ from bitsmith.metrics import decibels
 
 FloatArray = npt.NDArray[np.float32]
 
+LIGHT = 1 << 26
+"""Multiply-accumulates of a run, below which it is over before a second thread is awake."""
+
 BLOCK = 1 << 20
 """Elements that are compared in float64 at a time."""
 
@@ -161,7 +164,8 @@ class Network:
 
     def _session(self, layer: Layer) -> Session:
         if layer.name not in self._sessions:
-            self._sessions[layer.name] = fragment(self.graph, layer.nodes, [layer.output])
+            threads = 1 if macs_of([layer]) * self.samples < LIGHT else 0
+            self._sessions[layer.name] = fragment(self.graph, layer.nodes, [layer.output], threads=threads)
         return self._sessions[layer.name]
 
     def _run(self, session: Session, layer: Layer, changed: Mapping[str, FloatArray]) -> FloatArray:
