@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bitsmith.allocation.budgets import BUDGETS, CYCLES
-from bitsmith.allocation.dominated import without_dominated
 from bitsmith.allocation.problem import LOSS, Problem
 from bitsmith.allocation.program import solve
 from bitsmith.artifact import REPORT
@@ -115,7 +114,7 @@ def search(
             given = None if calibration is None else Path(calibration)
             problem = prepare(Path(model), given, job.target, wanted, options.cost, folder, progress)
             journal.require_known(problem, options.cost)
-            strategy = Strategy(without_dominated(problem, options.cost), solve, options.cost)
+            strategy = Strategy(problem, solve, options.cost)
             _refuse_constant(strategy)
             run = Run(journal, workers, progress)
             run.search(strategy, Effort(options.points, options.seconds))

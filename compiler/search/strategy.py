@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from bitsmith.allocation.budgets import RESERVE
+from bitsmith.allocation.dominated import without_dominated
 from bitsmith.allocation.floors import floors
 from bitsmith.allocation.problem import LOSS, Bits, Problem, Solution, within
 from bitsmith.ir.allocation import Allocation
@@ -31,7 +32,8 @@ class Strategy:
     """How a search chooses.
 
     problem: groups and costs of the model, without limits. solve: the integer program.
-    cost:    what the front is traced against.
+    cost:    what the front is traced against. Widths that are dominated by it are chosen for no group, and uniform ones
+             measured only if some group would choose them: in all groups even so.
     steps:   budgets between the cheapest and the dearest uniform allocation that the program is solved for, beside
              the cost of each uniform one.
     """
@@ -40,8 +42,12 @@ class Strategy:
     solve: Solver
     cost: str
     steps: int = 16
+    _worth: Problem = field(init=False, repr=False)
     _programs: list[Candidate] = field(default_factory=list, repr=False)
     _solved: Iterator[Candidate] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self._worth = without_dominated(self.problem, self.cost)
 
     def propose(self, measured: Sequence[Point], pending: Sequence[Candidate]) -> Candidate | None:
         """The next candidate that is neither measured nor pending; None if there is none for now."""
@@ -55,8 +61,8 @@ class Strategy:
         return None
 
     def anchors(self) -> Iterator[Candidate]:
-        """Uniform allocations, of every width that a group with a choice may have."""
-        legal = {bits for group in self.problem.groups if len(group.widths) > 1 for bits in group.widths}
+        """Uniform allocations, of every width that is worth it for a group with a choice."""
+        legal = {bits for group in self._worth.groups if len(group.widths) > 1 for bits in group.widths}
         for bits in [one for one in ANCHORS if one in legal]:
             chosen = uniform(self.problem, bits)
             if self.problem.allows(chosen):
@@ -97,7 +103,7 @@ class Strategy:
     def _within(self, budget: float) -> Problem:
         """The problem with a limit of the cost: what is estimated is to come out no dearer than that."""
         kept = budget * (1 - RESERVE.get(self.cost, 0.0))
-        return replace(self.problem, limits={**self.problem.limits, self.cost: kept})
+        return replace(self._worth, limits={**self.problem.limits, self.cost: kept})
 
     def _called(self, budget: float) -> str:
         return f"{self.cost}-{budget if budget < 100 else round(budget):.10g}"
@@ -122,11 +128,13 @@ class Strategy:
     def _neighbours(self, point: Point) -> Iterator[Candidate]:
         """One group a step up and another a step down, at no more than the cost of the point.
 
-        In the order of what the two steps change in the predicted loss, each taken by itself.
+        In the order of what the two steps change in the predicted loss, each taken by itself. Widths of the point that
+        are dominated are those that dominate them first.
         """
-        bits = bits_of(self.problem, point.candidate.allocation)
+        held = bits_of(self.problem, point.candidate.allocation)
+        bits = raised(self._worth, held)
         cost, loss = self.problem.costs[self.cost], self.problem.costs[LOSS]
-        budget, base = cost.at(bits), loss.at(bits)
+        budget, base = cost.at(held), loss.at(bits)
         wider, narrower = (dict(self._steps(bits, way)) for way in (1, -1))
         gains = {name: loss.at({**bits, name: width}) - base for name, width in wider.items()}
         harms = {name: loss.at({**bits, name: width}) - base for name, width in narrower.items()}
@@ -139,18 +147,22 @@ class Strategy:
 
     def _steps(self, bits: Bits, direction: int) -> Iterator[tuple[str, float]]:
         """Of each group that has one, the next wider (1) or narrower (-1) width."""
-        for group in self.problem.groups:
-            # A search for another cost may have come to a width that is none of these.
-            if bits[group.name] in group.widths:
-                place = group.widths.index(bits[group.name]) + direction
-                if 0 <= place < len(group.widths):
-                    yield group.name, group.widths[place]
+        for group in self._worth.groups:
+            place = group.widths.index(bits[group.name]) + direction
+            if 0 <= place < len(group.widths):
+                yield group.name, group.widths[place]
 
 
 def uniform(problem: Problem, bits: float) -> Bits:
     """The same width everywhere; a group that may not have it gets the next wider, or else its widest."""
+    return raised(problem, {group.name: bits for group in problem.groups})
+
+
+def raised(problem: Problem, bits: Bits) -> Bits:
+    """These widths; a group that may not have its own gets the next wider, or else its widest."""
     return {
-        group.name: next((one for one in group.widths if one >= bits), group.widths[-1]) for group in problem.groups
+        group.name: next((one for one in group.widths if one >= bits[group.name]), group.widths[-1])
+        for group in problem.groups
     }
 
 

@@ -95,6 +95,22 @@ def test_swaps_move_one_width_up_and_one_down_and_cost_no_more() -> None:
     assert losses == sorted(losses)
 
 
+def test_widths_that_take_the_room_of_wider_ones_are_for_uniform_allocations_alone() -> None:
+    """And these are compiled with one width for all layers, so that is what they must say."""
+    asked = problem()
+    (row,) = asked.costs["flash"].rows
+    packed = {**row.singles, "w": {2: 14, 3: 28, 4: 28, 8: 56}}
+    asked = replace(asked, costs={**asked.costs, "flash": Cost((replace(row, singles=packed),))})
+    strategy = Strategy(asked, solve, "flash")
+    anchors = list(strategy.anchors())
+    assert [set(bits_of(asked, one.allocation).values()) for one in anchors] == [{8}, {4}, {2}, {3}]
+    assert {bits_of(asked, one.allocation)["w"] for one in strategy.programs()} == {2, 4, 8}
+    three = measured(anchors[-1], asked)
+    neighbours = [bits_of(asked, one.allocation) for one in strategy.swaps([three])]
+    assert {bits["w"] for bits in neighbours} == {2, 4, 8}
+    assert max(map(asked.costs["flash"].at, neighbours)) <= three.costs["flash"]
+
+
 def test_swaps_find_what_the_program_cannot_know() -> None:
     asked = problem()
     points = searched(Strategy(asked, solve, "flash"), 200)
