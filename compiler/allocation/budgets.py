@@ -117,6 +117,18 @@ def shown(name: str, value: float) -> str:
     return f"{value:.4g}"
 
 
+def enough(name: str, value: float) -> str:
+    """A budget that this cost keeps: as it is shown, but rounded up."""
+    if name in (FLASH, RAM, LUTS):
+        step = 1.0
+    elif name in (MEAN_WEIGHT_BITS, MEAN_ACTIVATION_BITS):
+        step = 0.01
+    else:
+        step = 10.0 ** (math.floor(math.log10(max(value, 1))) - 3)
+    # Less than a millionth of a step is the rounding of float64.
+    return shown(name, step * math.ceil(value / step - 1e-6))
+
+
 def _with_prefix(value: float) -> str:
     for prefix, unit in reversed(_PREFIXES.items()):
         if value >= unit:

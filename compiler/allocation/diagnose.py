@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bitsmith.allocation.budgets import CODE, FLASH, shown
+from bitsmith.allocation.budgets import CODE, FLASH, enough, shown
 from bitsmith.allocation.problem import LOSS, Problem, Solution, within
 from bitsmith.allocation.program import solve
 from bitsmith.errors import BudgetError
@@ -47,9 +47,9 @@ def _least(problem: Problem, name: str, among: list[str] | tuple[()]) -> Solutio
 
 
 def _told(name: str, found: Solution) -> str:
-    """A cost, and of flash how much of it is code."""
+    """A budget that a cost keeps, and of flash how much of it is code."""
     code = f", of which code takes {shown(CODE, found.costs[CODE])}" if name == FLASH and CODE in found.costs else ""
-    return f"{name} {shown(name, found.costs[name])}{code}"
+    return f"{name} {enough(name, found.costs[name])}{code}"
 
 
 def _called(problem: Problem, name: str) -> str:

@@ -1,8 +1,21 @@
 """Budgets as they are given, and costs as they are shown."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bitsmith.allocation.budgets import BUDGETS, CODE, CONSTANTS_ALONE, MEANING, budget, limit, made_of, shown
+from bitsmith.allocation.budgets import (
+    BUDGETS,
+    CODE,
+    CONSTANTS_ALONE,
+    MEANING,
+    budget,
+    enough,
+    limit,
+    made_of,
+    shown,
+)
+from bitsmith.allocation.problem import within
 
 
 @pytest.mark.parametrize(
@@ -55,6 +68,22 @@ def test_costs_are_shown_with_their_units() -> None:
     assert shown("cycles", 12) == "12"
     assert shown("mean-weight-bits", 3.14159) == "3.14 bits"
     assert MEANING.keys() == {*BUDGETS, CODE}
+
+
+@given(st.sampled_from(sorted(BUDGETS)), st.floats(1, 16) | st.floats(16, 1e12))
+def test_what_is_said_to_do_does(name: str, cost: float) -> None:
+    cost = min(cost, 16) if name.startswith("mean-") else cost
+    text = enough(name, cost).removesuffix(" bytes").removesuffix(" LUTs").removesuffix(" bits").replace(",", "")
+    _, given = budget(f"{name}={text}")
+    assert within(cost, given)
+    assert given <= cost + max(1, cost * 1e-3)
+
+
+def test_what_does_as_it_is_shown_is_said_to() -> None:
+    assert (enough("flash", 10983), enough("flash", 10983.4)) == ("10,983 bytes", "10,984 bytes")
+    assert (enough("mean-weight-bits", 1.6), enough("mean-weight-bits", 1.6004)) == ("1.60 bits", "1.61 bits")
+    assert (enough("bops", 7.219e6), enough("bops", 7219200)) == ("7.219 M", "7.22 M")
+    assert enough("bops", 0) == "0"
 
 
 def test_flash_is_told_apart_into_constants_and_code() -> None:
