@@ -60,12 +60,8 @@ class QuantizeWeights(Pass):
             options = self
             if weight.name in allocated:
                 options = self.of_width(allocated[weight.name])
-                if options.format == TERNARY.kind and TERNARY_BITS not in module.target.weight_widths:
-                    raise PipelineError(
-                        f"{weight.name} is to have ternary weights ({TERNARY_BITS} bits)",
-                        where=f"target {module.target.name}",
-                        fix=f"It runs {', '.join(map(str, module.target.weight_bits))} bits.",
-                    )
+                if options.format == TERNARY.kind:
+                    self._check_ternary(weight.name, module)
                 options._check(module)
             module.plan = module.plan.with_formats({weight.name: options._chosen(node)})
             changes.change(node)
@@ -76,6 +72,22 @@ class QuantizeWeights(Pass):
         if bits == TERNARY_BITS:
             return replace(self, bits=TERNARY.bits, format=TERNARY.kind)
         return replace(self, bits=int(bits), format=INTEGERS)
+
+    def _check_ternary(self, name: str, module: Module) -> None:
+        """Refuse ternary weights in an allocation for what does not have them."""
+        told = f"{name} is to have ternary weights ({TERNARY_BITS} bits)"
+        if TERNARY_BITS not in module.target.weight_widths:
+            raise PipelineError(
+                told,
+                where=f"target {module.target.name}",
+                fix=f"It runs {', '.join(map(str, module.target.weight_bits))} bits.",
+            )
+        if self.group:
+            raise PipelineError(
+                f"{told}, which have no groups of {self.group}",
+                where=f"pass {self.name}",
+                fix="Give it 2 bits or more, or leave the groups out.",
+            )
 
     def _check(self, module: Module) -> None:
         target, where = module.target, f"pass {self.name}"

@@ -325,3 +325,10 @@ def test_an_allocation_goes_before_the_options_of_the_passes(x: Array) -> None:
 def test_an_allocation_that_does_not_fit_the_model_is_refused(x: Array, allocation: Allocation, complaint: str) -> None:
     with pytest.raises(PipelineError, match=complaint):
         allocated(x, allocation)
+
+
+def test_ternary_weights_of_an_allocation_are_in_no_groups(x: Array) -> None:
+    grouped = "quantize-weights{granularity=channel,group=2},quantize-activations"
+    assert allocated(x, Allocation({"v": 2}), grouped, TERNARY_TOO).plan["v"].bits == 2
+    with pytest.raises(PipelineError, match=r"v is to have ternary weights \(1.6 bits\), which have no groups of 2\. "):
+        allocated(x, Allocation({"v": 1.6}), grouped, TERNARY_TOO)
