@@ -8,6 +8,8 @@ counts once.
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,29 +27,33 @@ from bitsmith.backends.c.wording import OPERATIONS, Counts, Wording
 MAIN = "model"
 """The kind of the function that calls all others."""
 
+_NUMBER = re.compile(r"(?: [-+] )?\b(?:0[xX][0-9A-Fa-f]+|\d+)u?\b")
+
 
 @dataclass(frozen=True)
 class Part:
     """Text that becomes code once.
 
     kind: the template that it comes of. operations: that need it, each once; none where it is there whatever they are.
-    known: numbers that it is told of by the only one that calls it, so that compilers make constants of them.
+    identity: the same for what is the same function where layers have other widths. known: numbers that it is told of
+    by the only one that calls it, so that compilers make constants of them.
     """
 
     kind: str
     text: str
     operations: tuple[str, ...]
+    identity: str
     known: Mapping[str, int] = field(default_factory=dict)
 
 
 def code(program: Program, prices: Mapping[str, float]) -> tuple[Code, ...]:
     """What each part of a program takes."""
-    return tuple(
-        Code(
-            part.text, math.ceil(sum(count * prices.get(name, 0.0) for name, count in counts.items())), part.operations
-        )
-        for part, counts in counted(program)
-    )
+    found, alike = [], Counter[str]()
+    for part, counts in counted(program):
+        size = math.ceil(sum(count * prices.get(name, 0.0) for name, count in counts.items()))
+        alike[part.identity] += 1
+        found.append(Code(f"{part.identity} {alike[part.identity]}", size, part.operations))
+    return tuple(found)
 
 
 def counted(program: Program) -> Iterator[tuple[Part, Counts]]:
@@ -73,17 +79,20 @@ def parts(program: Program) -> Iterator[Part]:
             shared.setdefault(found, []).append(step)
     for helper, steps in helpers.items():
         text = render(helper, {"users": [step.kernel for step in steps]})
-        yield Part(_kind(helper), text, _names(steps))
+        # There is one of a name, with all that its users need.
+        yield Part(_kind(helper), text, _names(steps), helper)
     for (template, text), steps in shared.items():
-        yield Part(_kind(template), text, _names(steps), _told(steps[0].kernel) if len(steps) == 1 else {})
+        known = _told(steps[0].kernel) if len(steps) == 1 else {}
+        yield Part(_kind(template), text, _names(steps), f"{template} {_NUMBER.sub('0', text)}", known)
     for stage in program.stages:
         for step in stage.steps:
-            yield Part(_kind(step.kernel.template), _own_text(step), _names([step]))
+            template, text = step.kernel.template, _own_text(step)
+            yield Part(_kind(template), text, _names([step]), f"{step.function} {_NUMBER.sub('0', text)}")
         if isinstance(stage, Stream):
             text = render("stream.c.j2", {"stream": stage, "rounds": statements(stage)})
-            yield Part("stream", text, _names(stage.steps))
+            yield Part("stream", text, _names(stage.steps), stage.function)
     body = "\n".join(calls(program))
-    yield Part(MAIN, f"void model_run_in(void)\n{{\n{body}\n}}\n", ())
+    yield Part(MAIN, f"void model_run_in(void)\n{{\n{body}\n}}\n", (), MAIN)
 
 
 def _own_text(step: Step) -> str:

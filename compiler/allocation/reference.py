@@ -105,20 +105,22 @@ class _Told:
         return constants if code is None else constants.plus(code)
 
     def code(self, target: Target) -> Row | None:
-        """What each part of code takes, by the choices that ask for it; None where nothing is known of code."""
+        """What each part of code takes, by the choices that ask for it; None where nothing is known of code.
+
+        A part that some choices make longer than others is as long as the longest of those that are made.
+        """
         total = code_bytes(self._reference, target)
         if total is None or self._reference.code is None:
             return None if total is None else Row(total)
-        sizes: dict[str, int] = {}
-        users: dict[str, set[tuple[str, float]]] = {}
+        sizes: dict[str, dict[tuple[str, float], int]] = {}
         for bits, footprint in self._footprints.items():
             for one in footprint.code or ():
                 asking = [self._weights[name] for name in one.operations if name in self._weights]
                 # What others ask for is there whatever is chosen.
                 if len(asking) == len(one.operations) > 0:
-                    users.setdefault(one.part, set()).update((it, bits) for it in asking if bits in self._widths[it])
-                    sizes[one.part] = max(one.bytes, sizes.get(one.part, 0))
-        row = self._shared([(frozenset(users[part]), size) for part, size in sizes.items()])
+                    choices = [(weight, bits) for weight in asking if bits in self._widths[weight]]
+                    sizes.setdefault(one.part, {}).update(dict.fromkeys(choices, one.bytes))
+        row = self._shared([lengths for part in sizes.values() for lengths in _levels(part)])
         return _more(row, total - row.at(self._bits))
 
     def _shared(self, parts: Sequence[tuple[Users, int]]) -> Row:
@@ -130,7 +132,7 @@ class _Told:
             if len(layers) == 1:
                 for weight, bits in users:
                     singles[weight][bits] += size
-            elif layers:
+            else:
                 once[users] = once.get(users, 0) + size
         return Row(0, singles, once=once)
 
@@ -151,6 +153,14 @@ class _Told:
                 yield replace(change, singles={**change.singles, weight: told})
         if not self._reference.steps:
             yield Row(self._reference.ram)
+
+
+def _levels(sizes: Mapping[tuple[str, float], int]) -> Iterator[tuple[Users, int]]:
+    """The lengths that add up to the longest of what is asked for, each by those that ask for so much."""
+    before = 0
+    for size in sorted(set(sizes.values()) - {0}):
+        yield frozenset(choice for choice, length in sizes.items() if length >= size), size - before
+        before = size
 
 
 def as_told(problem: Problem, module: Module, layout: Layout, backend: Backend, bits: Bits) -> Problem:
