@@ -118,6 +118,10 @@ def test_asymmetric_weights_are_refused_by_name(digits: Path, tmp_path: Path, bi
     assert said.code == 2
     assert "Conv stem.conv" in said.err
     assert "asymmetric weights" in said.err
+    assert "5 more: `bitsmith check` lists all." in said.err
+    found = json.loads(bitsmith("check", file, "--target", "onnxruntime", "--json").out)["refusals"]
+    assert len(found) == 6
+    assert all("asymmetric weights" in one["reason"] for one in found)
 
 
 def test_a_float_model_has_no_quantizers_to_adopt(digits: Path, tmp_path: Path, bitsmith: Run) -> None:

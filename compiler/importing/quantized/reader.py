@@ -16,6 +16,7 @@ import numpy.typing as npt
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from bitsmith.errors import ModelError, UnsupportedError
+from bitsmith.faults import Faults
 from bitsmith.importing.draft import STANDARD, array_of
 from bitsmith.importing.evaluate import CannotEvaluate, evaluate
 from bitsmith.importing.quantized.constants import QuantizedConstant
@@ -90,6 +91,8 @@ class Reader:
         self.dialects: dict[str, None] = {}
         self.narrowed: dict[str, IntegerType] = {}
         self._held: dict[str, Held] = {}
+        self._faults = Faults()
+        self._unknown: set[str] = set()
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
         self._activations: dict[str, Quantizer] = {}
@@ -107,9 +110,14 @@ class Reader:
         self._inputs = {value.name for value in model.graph.input if not isinstance(self._held[value.name], np.ndarray)}
 
     def read(self) -> tuple[ModelProto, Quantizers]:
-        """The float model with its markers, and what they say."""
+        """The float model with its markers, and what they say; UnsupportedError, of `each` node that is refused."""
         for node in self._model.graph.node:
-            self._read(node)
+            if not self._unknown.intersection(node.input):
+                with self._faults.held():
+                    self._read(node)
+                    continue
+            self._do_without(node)
+        self._faults.require_none()
         outputs = [value.name for value in self._model.graph.output]
         for name in outputs:
             held = self._held.get(name)
@@ -117,6 +125,17 @@ class Reader:
                 self._nodes.append(helper.make_node("Identity", [held.name], [name], name=self.node_name(name)))
         dialect = next((one for one in ("QONNX", "QOperator") if one in self.dialects), "QDQ")
         return self._written(), Quantizers(dialect, self._activations, self._weights, self._operands)
+
+    def _do_without(self, node: NodeProto) -> None:
+        """Go on behind a node that is refused, for what else there is to refuse.
+
+        An op makes reals, whatever is wrong with what it reads; of what an op of quantization makes nothing is known,
+        nor of what others make of that.
+        """
+        for name in filter(None, node.output):
+            self._held[name] = Real(name)
+            if node.op_type in self._handlers:
+                self._unknown.add(name)
 
     def _written(self) -> ModelProto:
         source = self._model

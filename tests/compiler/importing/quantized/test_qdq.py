@@ -430,6 +430,23 @@ def test_check_lists_all_that_cannot_be_taken_and_a_compile_says_how_many(tmp_pa
         adopted(faulty_model())
 
 
+def test_all_that_cannot_be_read_is_told_and_nothing_that_only_follows_from_it(tmp_path: Path) -> None:
+    sketch = QuantizedSketch(opset=21, ir_version=10, x=("N", 8))
+    lopsided = [sketch.weight(integers(8, 8, low=0, high=255, kind=np.uint8), 0.01, zero_point=90) for _ in range(2)]
+    first = sketch.add("MatMul", sketch.rounded("x", 0.02), lopsided[0])
+    blocks = sketch.add("QuantizeLinear", first, sketch.hold(np.float32(0.1)), sketch.hold(np.int8(0)), block_size=4)
+    second = sketch.add("DequantizeLinear", blocks, sketch.hold(np.float32(0.1)), sketch.hold(np.int8(0)))
+    made = sketch.add("MatMul", sketch.add("Relu", second), sketch.weight(integers(8, 8), 0.01))
+    last = sketch.add("MatMul", sketch.rounded(made, 0.1), lopsided[1])
+    onnx.save(sketch.quantized(sketch.rounded(last, 0.1, output="y")), tmp_path / "model.onnx")
+    found = check(tmp_path / "model.onnx", "cortex-m4").refusals
+    assert [one.reason.split(":")[0] for one in found] == [
+        "asymmetric weights",
+        "a scale for every block of inputs",
+        "asymmetric weights",
+    ]
+
+
 @pytest.mark.parametrize("operands", [0, 1])
 @pytest.mark.parametrize("op", ["QuantizeLinear", "QLinearConv", "QLinearConcat", "Clip"])
 def test_nodes_that_lack_operands_are_told(op: str, operands: int) -> None:
