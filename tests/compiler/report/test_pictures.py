@@ -47,7 +47,7 @@ def test_the_picture_has_a_box_for_each_layer_and_a_line_for_each_value_read(man
     shares = [box.work for box in picture.boxes]
     assert sum(shares) == pytest.approx(1, abs=0.01)
     for layer, box in zip(layers, picture.boxes[1:], strict=False):
-        bits = f"w{layer.weight_bits} a{layer.bits}" if layer.weight_bits else f"a{layer.bits}"
+        bits = f"w{layer.weight_bits:g} a{layer.bits}" if layer.weight_bits else f"a{layer.bits}"
         assert box.left.endswith(bits)
 
 
