@@ -56,8 +56,9 @@ BUDGETS: Mapping[str, Callable[[str], float]] = MappingProxyType(
 """What can be budgeted, and how each is read."""
 
 RESERVE: Mapping[str, float] = MappingProxyType({LUTS: 0.1, CODE: 0.05})
-"""Of a cost, what is kept back where it is estimated with weights that are rounded to nearest. Learned ones were seen
-to take 6 % more look-up tables; and where sums come to need more bits, or fewer, requantize steps are other code."""
+"""Of a cost, what is kept back where it is estimated with weights that are rounded to nearest, if the budget leaves
+room for it. Learned ones were seen to take 6 % more look-up tables; and where sums come to need more bits, or fewer,
+requantize steps are other code."""
 
 MEANING: Mapping[str, str] = MappingProxyType(
     {

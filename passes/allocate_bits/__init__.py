@@ -89,9 +89,12 @@ class AllocateBits(Pass):
     def _chosen(self, module: Module, problem: Problem, changes: Changes) -> Solution:
         """What is predicted to be best, or what comes out best of those that are tried."""
         points = self.max_loss is not None
-        best = self._settled(
-            module, problem, lambda one: self._cheapest(module, one, changes) if points else require_solution(one)
-        )
+        if points:
+            best = self._settled(module, problem, lambda one: self._cheapest(module, one, changes))
+        else:
+            # A budget that leaves nothing to keep back is not for that one that cannot be kept.
+            best = self._settled(module, problem, solve)
+            best = best or self._settled(module, problem, require_solution, reserve=False)
         if best is None:
             raise InternalError("a solution that must be there is none")
         require_within(best.costs, problem.limits)
@@ -115,20 +118,27 @@ class AllocateBits(Pass):
             dearer[FLASH] = Cost((flash.plus(code.times(RESERVE[CODE])) if code.singles else flash,))
         return replace(problem, costs={**problem.costs, **dearer}) if dearer else problem
 
-    def _settled(self, module: Module, problem: Problem, find: Callable[[Problem], Solution | None]) -> Solution | None:
+    def _settled(
+        self,
+        module: Module,
+        problem: Problem,
+        find: Callable[[Problem], Solution | None],
+        *,
+        reserve: bool = True,
+    ) -> Solution | None:
         """What is found that keeps to the limits by what the backend says of it, too, with the costs that it says.
 
-        After `ATTEMPTS` it is given as it is.
+        reserve: whether to keep something back of what is estimated. After `ATTEMPTS` it is given as it is.
         """
         layout, backend = Layout(self.granularity, self.group), backend_of(module.target)
         told, settled = problem, None
         for _ in range(ATTEMPTS):
-            found = find(self._reserved(told))
+            found = find(self._reserved(told) if reserve else told)
             if found is None:
                 return None
             told = as_told(told, module, layout, backend, found.bits)
             settled = replace(found, costs=told.costs_at(found.bits), limits=problem.limits)
-            if self._reserved(told).allows(found.bits):
+            if (self._reserved(told) if reserve else told).allows(found.bits):
                 break
         return settled
 

@@ -11,7 +11,7 @@ import pytest
 import scipy.special
 
 from bitsmith.allocation.problem import Solution
-from bitsmith.backend import Footprint
+from bitsmith.backend import Code, Footprint
 from bitsmith.backends.onnxruntime import OnnxRuntimeBackend
 from bitsmith.dataset import Dataset
 from bitsmith.errors import BudgetError, PipelineError
@@ -125,6 +125,31 @@ def test_it_needs_a_sensitivity() -> None:
     found.sensitivity = None
     with pytest.raises(PipelineError, match="Put `measure-sensitivity` before it"):
         Pipeline.parse("allocate-bits{flash=64KiB}").run(found)
+
+
+def test_what_is_estimated_is_kept_back_of_budgets_that_leave_room_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But no budget is refused for it: here a bit of the last weight takes 20 bytes of code, with 5 % kept back."""
+
+    def coded(self: OnnxRuntimeBackend, graph: IntegerGraph, target: Target) -> Footprint:
+        products = [one for one in graph if isinstance(one, Conv | Linear)]
+        last = products[-1]
+        code = Code("kernel", 20 * int(last.weight_format.bits), (last.name,))
+        return Footprint({one.name: 100 * int(one.weight_format.bits) for one in products}, 0, {}, (code,))
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "footprint", coded)
+
+    whole = replace(BOARD, weight_formats=("int",))
+
+    def bits(flash: int) -> list[float]:
+        allocation = run(f"allocate-bits{{flash={flash},trials=1}}", target=whole).allocation
+        assert allocation is not None
+        return sorted(allocation.weights.values())
+
+    # 742 with what is kept back.
+    assert (bits(742), bits(741)) == ([2, 2, 3], [2, 2, 2])
+    assert bits(640) == [2, 2, 2]
+    with pytest.raises(BudgetError, match="The least that would do: flash 640 bytes, of which code takes 40 bytes"):
+        bits(639)
 
 
 def spacious(self: OnnxRuntimeBackend, graph: IntegerGraph, target: Target) -> Footprint:
