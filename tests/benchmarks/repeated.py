@@ -4,9 +4,10 @@ Rounding has luck in it. The same bits compiled on the same calibration samples 
 as good, but right and wrong on other evaluation samples; where few of these are at stake, that luck hides what bits do.
 So for each uniform allocation and what came nearest to the float network at its size (`tests.benchmarks.search`, by
 calibration data alone), both are compiled with as many orders of the calibration samples as there are seeds. Of every
-evaluation sample it is counted how often each was right. The test is for paired samples: by how much the two differ in
-the mean, against the same with the two exchanged at random sample by sample (with one seed it is McNemar's), two-sided.
-`sure` says which rows of a model stand by Holm's bounds together.
+evaluation sample it is counted how often each was right, and how often each gave it the class that the float network
+gives it: where that one is wrong, to be right is luck. The test is for paired samples: by how much the two differ in the
+mean, against the same with the two exchanged at random sample by sample (with one seed it is McNemar's), two-sided. A
+star stands at what holds by Holm's bounds over the rows of a model, for each of the two.
 
 Log loss would be finer than right or wrong, but says something else: these networks are surer of evaluation samples
 than they are right, so that it falls with whatever makes outputs smaller, such as few bits.
@@ -34,22 +35,27 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import permutation_test
 
+from bitsmith.artifact import load
 from bitsmith.ir.allocation import Allocation
 from bitsmith.recipe import Recipe
 from bitsmith.recipe_file import MIXED
+from bitsmith.runners import BackendModel, FloatModel, Runner
 from bitsmith.search.job import File, Job
 from bitsmith.search.point import PROGRAM, UNIFORM, Candidate, Point
+from bitsmith.search.trial import Trial, unpack
 from bitsmith.search.workers import LocalWorkers, cores
 from bitsmith.target import load_target
 from tests.benchmarks.common import markdown, model_files
 from tests.benchmarks.search import MODELS, beyond_luck
+
+Reals = npt.NDArray[np.float64]
 
 RECIPES = {"weights": Recipe(weights=MIXED), "activations": Recipe(weights=8, activations=MIXED)}
 
 RESAMPLES, BATCH = 99_999, 500
 """Of the test: exchanges that are tried, and how many at a time."""
 
-HEADER = ["model", "uniform", "size", "top-1", "loses", "mixed: size", "top-1", "gain", "standard error", "p", "sure"]
+HEADER = ["model", "uniform", "size", "loses", "mixed: size", "top-1", "mixed", "p", "as float", "mixed", "p"]
 
 
 @dataclass(frozen=True)
@@ -61,35 +67,40 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
+class Measured:
+    """An allocation, compiled once: its cost, and the class that it gives to each evaluation sample."""
+
+    cost: float
+    classes: npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
 class Compared:
-    """A pair, compiled with every seed: what each cost at most, and in what part of them each sample was right."""
+    """A pair, compiled with every seed."""
 
     pair: Pair
-    costs: tuple[float, float]
-    right: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    uniform: Sequence[Measured]
+    mixed: Sequence[Measured]
 
-    @property
-    def gains(self) -> npt.NDArray[np.float64]:
-        """By which the mixed one is ahead, by sample."""
-        uniform, mixed = self.right
-        return mixed - uniform
+    def giving(self, classes: npt.NDArray[np.intp]) -> tuple[Reals, Reals]:
+        """In what part of the compiles each sample was given these classes: uniform, mixed."""
+        return _giving(self.uniform, classes), _giving(self.mixed, classes)
 
-    @property
-    def p(self) -> float:
-        """How likely such a difference, or a larger one, is between allocations that are equally good."""
-        uniform, mixed = self.right
-        if not self.gains.any():
-            return 1.0
-        found = permutation_test(
-            (mixed, uniform),
-            _mean_difference,
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            batch=BATCH,
-            rng=np.random.default_rng(0),
-        )
-        return float(found.pvalue)
+
+def exchanged(one: Reals, other: Reals) -> float:
+    """How likely a difference of means as large as this is, were the two of each pair exchanged by chance."""
+    if (one == other).all():
+        return 1.0
+    found = permutation_test(
+        (one, other),
+        _mean_difference,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=BATCH,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def main() -> None:
@@ -105,8 +116,13 @@ def main() -> None:
     for name in given.models:
         front = json.loads((given.folder / f"{name}-{given.what}" / "front.json").read_text())
         compared = list(compare(name, given.target, RECIPES[given.what], front, given.seeds))
-        for one, is_sure in zip(compared, beyond_luck([one.p for one in compared]), strict=True):
-            rows.append(row(name, one, front["float"], is_sure))
+        source, _, evaluation = model_files(name)
+        with np.load(evaluation) as data:
+            real, labels = classes_of(FloatModel(source), data["x"]), data["y"].astype(np.intp).ravel()
+        right, alike = ([one.giving(classes) for one in compared] for classes in (labels, real))
+        stars = zip(_starred(right), _starred(alike), strict=True)
+        for one, both in zip(compared, stars, strict=True):
+            rows.append(row(name, one, labels, real, both))
             print(rows[-1], file=sys.stderr, flush=True)
     print(markdown(HEADER, rows))
 
@@ -115,17 +131,12 @@ def compare(name: str, target: str, recipe: Recipe, front: dict[str, Any], seeds
     """Every pair of a search that differs, compiled with each seed."""
     found = pairs(front)
     wanted = {one.key: one for pair in found for one in (pair.uniform, pair.nearest)}
-    points: dict[str, list[Point]] = {key: [] for key in wanted}
+    points: dict[str, list[Measured]] = {key: [] for key in wanted}
     for seed in range(seeds):
-        for key, point in measured(shuffled(name, target, recipe, seed), list(wanted.values())).items():
+        for key, point in measured(shuffled(name, target, recipe, seed), list(wanted.values()), front["cost"]).items():
             points[key].append(point)
     for pair in found:
-        sides = points[pair.uniform.key], points[pair.nearest.key]
-        yield Compared(
-            pair,
-            (_dearest(sides[0], front["cost"]), _dearest(sides[1], front["cost"])),
-            (_how_often(sides[0]), _how_often(sides[1])),
-        )
+        yield Compared(pair, points[pair.uniform.key], points[pair.nearest.key])
 
 
 def pairs(front: dict[str, Any]) -> list[Pair]:
@@ -164,55 +175,75 @@ def shuffled(name: str, target: str, recipe: Recipe, seed: int) -> Job:
     )
 
 
-def measured(job: Job, candidates: Sequence[Candidate]) -> dict[str, Point]:
-    """The points of some candidates, by key, on all cores."""
-    with TemporaryDirectory(prefix="bitsmith-benchmark-") as scratch:
-        workers, one_at_a_time = LocalWorkers(job, cores(), Path(scratch)), Lock()
+def measured(job: Job, candidates: Sequence[Candidate], cost: str) -> dict[str, Measured]:
+    """Some candidates compiled and run, by key, on all cores."""
+    found = {}
+    with TemporaryDirectory(prefix="bitsmith-benchmark-") as name:
+        scratch = Path(name)
+        data = np.load(job.data.write(scratch / "data"))
+        workers, one_at_a_time = LocalWorkers(job, cores(), scratch), Lock()
 
-        def run(candidate: Candidate) -> Point:
+        def run(candidate: Candidate) -> Trial:
             with one_at_a_time:
                 work = workers.submit(candidate)
-            return Point.from_json(work.result().point)
+            return work.result()
 
         try:
             with ThreadPoolExecutor(workers.room()) as pool:
-                points = list(pool.map(run, candidates))
+                trials = list(pool.map(run, candidates))
         finally:
             workers.close()
-    return {candidate.key: point for candidate, point in zip(candidates, points, strict=True)}
+        for candidate, trial in zip(candidates, trials, strict=True):
+            folder = scratch / candidate.key
+            unpack(trial.artifact, folder)
+            costs = Point.from_json(trial.point).costs
+            found[candidate.key] = Measured(costs[cost], classes_of(BackendModel(load(folder)), data["x"]))
+    return found
 
 
-def row(name: str, one: Compared, real: float, is_sure: bool) -> list[str]:
-    """A line of the table; `real` is the float network's accuracy."""
-    uniform, mixed = (float(side.mean()) for side in one.right)
-    error = one.gains.std(ddof=1) / np.sqrt(len(one.gains))
+def classes_of(model: Runner, x: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """The class that a model of one input and one output gives to each sample."""
+    (name,) = model.samples
+    parts = [model.run({name: x[start : start + model.batch]}) for start in range(0, len(x), model.batch)]
+    (output,) = parts[0]
+    found: npt.NDArray[np.intp] = np.concatenate([part[output] for part in parts]).reshape(len(x), -1).argmax(axis=1)
+    return found
+
+
+def row(
+    name: str, one: Compared, labels: npt.NDArray[np.intp], real: npt.NDArray[np.intp], p: tuple[str, str]
+) -> list[str]:
+    """A line of the table; `real` are the float network's classes."""
+    uniform, mixed = (f"{side.mean():.4f}" for side in one.giving(labels))
+    uniform_alike, mixed_alike = (f"{side.mean():.4f}" for side in one.giving(real))
     return [
         name,
         one.pair.uniform.name,
-        f"{one.costs[0]:,.0f}",
-        f"{uniform:.4f}",
-        f"{real - uniform:.4f}",
-        f"{one.costs[1]:,.0f}",
-        f"{mixed:.4f}",
-        f"{mixed - uniform:+.4f}",
-        f"{error:.4f}",
-        f"{one.p:.2g}",
-        "yes" if is_sure else "",
+        f"{max(side.cost for side in one.uniform):,.0f}",
+        f"{(real == labels).mean() - one.giving(labels)[0].mean():.4f}",
+        f"{max(side.cost for side in one.mixed):,.0f}",
+        uniform,
+        mixed,
+        p[0],
+        uniform_alike,
+        mixed_alike,
+        p[1],
     ]
 
 
-def _how_often(points: Sequence[Point]) -> npt.NDArray[np.float64]:
-    return np.mean([point.outcomes for point in points], axis=0)
+def _starred(pairs: Sequence[tuple[Reals, Reals]]) -> list[str]:
+    """The p of each pair as text, with a star where it holds by Holm's bounds."""
+    found = [exchanged(*sides) for sides in pairs]
+    return [f"{p:.2g}{' *' * is_sure}" for p, is_sure in zip(found, beyond_luck(found), strict=True)]
 
 
-def _dearest(points: Sequence[Point], cost: str) -> float:
-    return max(point.costs[cost] for point in points)
+def _giving(sides: Sequence[Measured], classes: npt.NDArray[np.intp]) -> Reals:
+    part: Reals = np.mean([one.classes == classes for one in sides], axis=0)
+    return part
 
 
-def _mean_difference(
-    mixed: npt.NDArray[np.float64], uniform: npt.NDArray[np.float64], axis: int
-) -> npt.NDArray[np.float64]:
-    difference: npt.NDArray[np.float64] = np.mean(mixed - uniform, axis=axis)
+def _mean_difference(one: Reals, other: Reals, axis: int) -> Reals:
+    difference: Reals = np.mean(one - other, axis=axis)
     return difference
 
 

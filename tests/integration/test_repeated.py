@@ -8,34 +8,32 @@ import pytest
 from bitsmith.ir.allocation import Allocation
 from bitsmith.search.compare import paired
 from bitsmith.search.point import PROGRAM, UNIFORM, Candidate
-from tests.benchmarks.repeated import Compared, Pair, pairs
+from tests.benchmarks.repeated import Pair, exchanged, pairs
 
 PAIR = Pair(
     Candidate("uniform-1.6", UNIFORM, Allocation({"w": 1.6}), 1.6), Candidate("mixed", PROGRAM, Allocation({"w": 2}))
 )
 
 
-def compared(uniform: Any, mixed: Any) -> Compared:
-    return Compared(PAIR, (10, 10), (np.asarray(uniform, np.float64), np.asarray(mixed, np.float64)))
+Array = np.ndarray[Any, Any]
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(5, 1), (30, 12), (12, 30), (8, 8)])
 def test_with_one_compile_it_is_mcnemars_test(gained: int, lost: int) -> None:
-    uniform, mixed = np.ones(200, bool), np.ones(200, bool)
-    uniform[:gained], mixed[gained : gained + lost] = False, False
-    exact = paired(mixed.tolist(), uniform.tolist()).p
-    assert compared(uniform, mixed).p == pytest.approx(exact, rel=0.1, abs=1e-4)
+    uniform, mixed = np.ones(200), np.ones(200)
+    uniform[:gained], mixed[gained : gained + lost] = 0, 0
+    exact = paired((mixed > 0).tolist(), (uniform > 0).tolist()).p
+    assert exchanged(uniform, mixed) == pytest.approx(exact, rel=0.1, abs=1e-4)
 
 
 def test_equal_ones_are_equally_good() -> None:
-    assert compared([1, 0, 1], [1, 0, 1]).p == 1
+    assert exchanged(np.array([1.0, 0.0]), np.array([1.0, 0.0])) == 1
 
 
 def test_more_compiles_show_what_luck_hides() -> None:
     random = np.random.default_rng(0)
-    outcomes = random.random((2, 8, 600)) < np.array([0.80, 0.83])[:, None, None]
-    one, many = compared(*outcomes[:, 0]), compared(*outcomes.mean(axis=1))
-    assert many.p < 0.01 < one.p
+    outcomes = (random.random((2, 8, 600)) < np.array([0.80, 0.83])[:, None, None]).astype(np.float64)
+    assert exchanged(*outcomes.mean(axis=1)) < 0.01 < exchanged(*outcomes[:, 0])
 
 
 def test_pairs_are_those_that_differ() -> None:
