@@ -5,9 +5,9 @@ as good, but right and wrong on other evaluation samples; where few of these are
 So for each uniform allocation and what came nearest to the float network at its size (`tests.benchmarks.search`, by
 calibration data alone), both are compiled with as many orders of the calibration samples as there are seeds. Of every
 evaluation sample it is counted how often each was right, and how often each gave it the class that the float network
-gives it: where that one is wrong, to be right is luck. The test is for paired samples: by how much the two differ in the
-mean, against the same with the two exchanged at random sample by sample (with one seed it is McNemar's), two-sided. A
-star stands at what holds by Holm's bounds over the rows of a model, for each of the two.
+gives it: where that one is wrong, to be right is luck. The test is for paired samples: by how much the two differ in
+the mean, against the same with the two exchanged at random sample by sample (with one seed it is McNemar's), two-sided.
+A star stands at what holds by Holm's bounds over the rows of a model, for each of the two.
 
 Log loss would be finer than right or wrong, but says something else: these networks are surer of evaluation samples
 than they are right, so that it falls with whatever makes outputs smaller, such as few bits.
