@@ -83,6 +83,8 @@ def compile(
     explain:     measure what rounding each layer costs, and what would help the worst.
     tell:        told of each pass when it has run.
 
+    Where the C library is glibc, `mallopt` is set for the whole process, for good (execution/heap.py).
+
     The same inputs give the same bytes in every file. Whatever stops it, `out` stays what it was. Raises a
     BitsmithError for anything wrong with what it was given.
     """

@@ -53,6 +53,11 @@ class UnsupportedError(ModelError):
         super().__init__(what, where=where, fix=fix)
         self.each: tuple[UnsupportedError, ...] = (self,)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Along with what was found beside it: without, it is alone, as one that is new."""
+        made = super().__reduce__()
+        return made if self.each == (self,) else (*made, {"each": self.each})
+
 
 class DataError(BitsmithError):
     """Calibration or evaluation data that does not fit."""

@@ -77,11 +77,16 @@ CONSTANTS_ALONE = "constants alone; the target file does not say what code takes
 """Of flash, where that is so: what is linked takes more, and a budget that is kept is none that fits."""
 
 
-def made_of(costs: Mapping[str, float]) -> str:
-    """Of what costs say flash consists."""
-    if CODE not in costs:
+def made_of(costs: Mapping[str, float], told: object = None) -> str:
+    """Of what costs say flash consists.
+
+    told: of code by the target's file, as manifests hold it: a figure in it is in the flash of older ones, too, whose
+          costs do not name it.
+    """
+    code = costs.get(CODE, told if isinstance(told, int) else 0)
+    if CODE not in costs and not code:
         return CONSTANTS_ALONE
-    return f"{shown(CODE, costs[FLASH] - costs[CODE])} of constants and {shown(CODE, costs[CODE])} of code"
+    return f"{shown(CODE, costs[FLASH] - code)} of constants and {shown(CODE, code)} of code"
 
 
 def budget(given: str) -> tuple[str, float]:

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from bitsmith.execution.runtime import Session
-from bitsmith.ir.graph import APART, Graph, Node, Value, elsewhere
+from bitsmith.ir.graph import BESIDE, Graph, Node, Value, elsewhere
 
 
 def fragment(
@@ -30,7 +30,7 @@ def fragment(
     made = {value.name for node in nodes for value in node.outputs}
     read = {value.name: value for node in nodes for value in node.inputs if value is not None}
     constants = {name: replaced.get(name, value.constant) for name, value in read.items() if value.constant is not None}
-    large = {name: array for name, array in constants.items() if array.nbytes >= APART}
+    large = {name: array for name, array in constants.items() if array.nbytes >= BESIDE}
     fed = [value for name, value in read.items() if value.constant is None and name not in made]
     body = helper.make_graph(
         [node.to_onnx() for node in nodes],

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 import onnx
 from onnx import helper, numpy_helper
 
+from bitsmith.errors import ModelError
 from bitsmith.execution.batches import Batch
 from bitsmith.execution.export import described
 from bitsmith.execution.runtime import Array, Session
-from bitsmith.ir.graph import APART, elsewhere
+from bitsmith.ir.graph import BESIDE, elsewhere
 from bitsmith.ir.integer import IntegerGraph
 
 STRETCH = 128
@@ -31,6 +32,7 @@ class IntegerSession:
     def __init__(
         self, graph: IntegerGraph, model: onnx.ModelProto, *, keep: bool = False, threads: int = 0, once: bool = False
     ) -> None:
+        self._name, self._inputs = graph.name, graph.inputs
         self._outputs = tuple(operation.output for operation in graph) if keep else graph.outputs
         self._sessions = [
             Session(part, threads=threads, weights=weights, once=once)
@@ -42,6 +44,12 @@ class IntegerSession:
 
         Raises ModelError for inputs that the model does not take.
         """
+        if batch.keys() != set(self._inputs):
+            raise ModelError(
+                f"its inputs are {', '.join(self._inputs)}, and what it is given is {', '.join(batch) or 'nothing'}",
+                where=self._name,
+                fix="Give an array for each input, by its name, and no others.",
+            )
         held = dict(batch)
         for session in self._sessions:
             held |= session.run({name: held[name] for name in session.inputs})
@@ -67,7 +75,7 @@ def stretches(
         given = [name for name in read if name not in stored and name not in made]
         handed_on = [name for name in made if last_read.get(name, len(nodes)) >= start + len(part)]
         constants = [stored[name] for name in read if name in stored]
-        large = {one.name: numpy_helper.to_array(one) for one in constants if one.ByteSize() >= APART}
+        large = {one.name: numpy_helper.to_array(one) for one in constants if one.ByteSize() >= BESIDE}
         body = helper.make_graph(
             part,
             f"{graph.name}, from {part[0].name} to {part[-1].name}",

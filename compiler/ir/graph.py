@@ -23,7 +23,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 from bitsmith.errors import InternalError
 
 BATCH = "N"
-APART = 64 * 2**10
+BESIDE = 64 * 2**10
 """Bytes from which a constant is left out of a model and given beside it: what shapes are inferred from is smaller."""
 Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
 
@@ -315,7 +315,7 @@ class Graph:
 
         The arrays are the graph's own, so that neither they nor the model are copies of the weights.
         """
-        large = [v._tensor for v in self.values() if v.constant is not None and v.constant.nbytes >= APART]
+        large = [v._tensor for v in self.values() if v.constant is not None and v.constant.nbytes >= BESIDE]
         arrays = {str(tensor.name): tensor.values for tensor in large}
         for tensor in large:
             # What graphsurgeon has not loaded yet it exports as the protobuf says.

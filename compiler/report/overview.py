@@ -125,7 +125,7 @@ def _lines(manifest: Mapping[str, Any], layers: Sequence[Layer]) -> Iterator[Lin
             work = sum(layer.macs for layer in layers if layer.weight_bits)
             real = shown(BOPS, work * FLOAT_BITS**2)
             gain = gain or _times(work * FLOAT_BITS**2, value, "less work")
-        note = made_of(costs) if name == FLASH else MEANING[name]
+        note = made_of(costs, mapping(manifest, "target").get("code")) if name == FLASH else MEANING[name]
         yield Line(NAMES.get(name, name), real, shown(name, value), gain, note)
     for name, count in mapping(manifest, "artifact").items():
         yield Line(name, "", thousands(count), "", "of the artifact, as its backend counts")

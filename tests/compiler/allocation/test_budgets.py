@@ -89,3 +89,10 @@ def test_what_does_as_it_is_shown_is_said_to() -> None:
 def test_flash_is_told_apart_into_constants_and_code() -> None:
     assert made_of({"flash": 5000, "code": 1200, "ram": 7}) == "3,800 bytes of constants and 1,200 bytes of code"
     assert made_of({"flash": 5000}) == CONSTANTS_ALONE
+
+
+def test_of_older_artifacts_flash_has_the_figure_of_the_target_in_it() -> None:
+    assert made_of({"flash": 5000}, 1200) == "3,800 bytes of constants and 1,200 bytes of code"
+    for told in (0, {"call": 20}, None):
+        assert made_of({"flash": 5000}, told) == CONSTANTS_ALONE
+    assert made_of({"flash": 5000, "code": 0}, 7) == "5,000 bytes of constants and 0 bytes of code"

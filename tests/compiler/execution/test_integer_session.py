@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitsmith.errors import ModelError
 from bitsmith.execution import integer_session
 from bitsmith.execution.batches import Batch, vectors
 from bitsmith.execution.export import to_onnx
@@ -67,3 +68,17 @@ def test_large_weights_are_handed_over_beside_the_model() -> None:
     assert cut.ByteSize() < model.ByteSize() - weight.size // 2
     found = IntegerSession(graph, model, threads=1).run(inputs)
     np.testing.assert_array_equal(found["y"], run(graph, inputs)["y"], strict=True)
+
+
+@given(graph=integer_graphs(most=2))
+@settings(max_examples=3)
+def test_what_lacks_an_input_or_has_another_is_refused_by_name(graph: IntegerGraph) -> None:
+    session, inputs = IntegerSession(graph, to_onnx(graph), threads=1), vectors(graph, 2, seed=0)
+    (first, *rest) = inputs
+    for batch in ({name: inputs[name] for name in rest}, {**inputs, "another": inputs[first]}):
+        names = ", ".join(batch) or "nothing"
+        with pytest.raises(ModelError, match=f"its inputs are {', '.join(graph.inputs)}, .* given is {names}. Give an"):
+            session.run(batch)
+    of_another_type = {**inputs, first: inputs[first].astype(np.float64)}
+    with pytest.raises(ModelError, match=r"ONNX Runtime .* cannot run the model"):
+        session.run(of_another_type)
