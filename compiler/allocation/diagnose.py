@@ -2,48 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from bitsmith.allocation.budgets import CODE, FLASH, enough, shown
+from bitsmith.allocation.floors import Solver
 from bitsmith.allocation.problem import LOSS, Problem, Solution, within
 from bitsmith.allocation.program import solve
 from bitsmith.errors import BudgetError
 
-
-def require_solution(problem: Problem) -> Solution:
-    """The best widths; BudgetError that says which limits bind, and the least that they would have to be."""
-    found = solve(problem)
-    if found is None:
-        raise _infeasible(problem)
-    return found
+ASKED = 4
+"""Times that a solver is asked for something that takes less."""
 
 
-def _infeasible(problem: Problem) -> BudgetError:
-    found = {name: _least(problem, name, among=()) for name in problem.limits}
-    least = {name: solution for name, solution in found.items() if solution is not None}
-    if len(least) < len(found) or not least:
-        return BudgetError(
+def require_solution(problem: Problem, solver: Solver = solve) -> Solution:
+    """The best widths; BudgetError that says which limits bind, and the least that they would have to be.
+
+    solver: may know costs better than the problem says them, and give those. Where it finds no best, what takes the
+            least of one budget is the answer if it keeps to all limits: so a budget that is told to do does.
+    """
+    found = solver(problem)
+    if found is not None and not _over(found, problem):
+        return found
+    least = _found({name: _least(problem, name, (), solver) for name in problem.limits})
+    alone = {name: one for name, one in least.items() if name in _over(one, problem)}
+    if len(least) < len(problem.limits) or not least:
+        raise BudgetError(
             "the target vetoes every choice of bits for some layer",
             fix="Give --target a file whose `cycles` has more pairs of widths.",
         )
-    alone = {name: one for name, one in least.items() if not within(one.costs[name], problem.limits[name])}
     if alone:
-        return BudgetError(
+        raise BudgetError(
             f"{' and '.join(_called(problem, name) for name in alone)} cannot be kept by any bits",
             fix=f"The least that would do: {', '.join(_told(name, one) for name, one in alone.items())}.",
         )
-    beside = {name: _least(problem, name, among=[one for one in problem.limits if one != name]) for name in least}
-    would_do = [_told(name, one) for name, one in beside.items() if one is not None]
-    return BudgetError(
+    beside = _found({name: _least(problem, name, [one for one in least if one != name], solver) for name in least})
+    for one in (*least.values(), *beside.values()):
+        if not _over(one, problem):
+            return replace(one, limits=problem.limits)
+    would_do = [_told(name, one) for name, one in beside.items() if _over(one, problem) == [name]]
+    raise BudgetError(
         " and ".join(_called(problem, name) for name in problem.limits) + " cannot be kept together by any bits",
         fix=f"With the others as they are, {' or '.join(would_do)} would do." if would_do else "Give larger ones.",
     )
 
 
-def _least(problem: Problem, name: str, among: list[str] | tuple[()]) -> Solution | None:
-    """With the smallest that a cost can be while some other limits are kept; None if these cannot be."""
+def _found(solutions: Mapping[str, Solution | None]) -> dict[str, Solution]:
+    return {name: one for name, one in solutions.items() if one is not None}
+
+
+def _over(found: Solution, problem: Problem) -> list[str]:
+    """The limits that it exceeds."""
+    return [name for name, limit in problem.limits.items() if not within(found.costs[name], limit)]
+
+
+def _least(problem: Problem, name: str, among: Iterable[str], solver: Solver) -> Solution | None:
+    """With the smallest that a cost can be while some other limits are kept; None if these cannot be.
+
+    Where the solver knows the cost better than the problem, what takes the least by the problem's word may not by the
+    solver's: it is asked whether there is less.
+    """
     kept = {other: problem.limits[other] for other in among}
-    return solve(replace(problem, limits=kept, minimise=name))
+    found = solver(replace(problem, limits=kept, minimise=name))
+    for _ in range(ASKED):
+        if found is None:
+            break
+        asked = replace(problem, limits={**kept, name: found.costs[name] - 1})
+        less = solver(asked)
+        if less is None or _over(less, asked) or less.costs[name] >= found.costs[name]:
+            break
+        found = less
+    return found
 
 
 def _told(name: str, found: Solution) -> str:

@@ -94,7 +94,10 @@ class AllocateBits(Pass):
         else:
             # A budget that leaves nothing to keep back is not for that one that cannot be kept.
             best = self._settled(module, problem, solve)
-            best = best or self._settled(module, problem, require_solution, reserve=False)
+            if best is None or not _keeps(best, problem):
+                best = require_solution(problem, lambda one: self._settled(module, one, solve, reserve=False))
+                if best.minimise != problem.minimise:
+                    changes.note(f"of all that was tried, only what takes the least {best.minimise} keeps the budgets")
         if best is None:
             raise InternalError("a solution that must be there is none")
         require_within(best.costs, problem.limits)

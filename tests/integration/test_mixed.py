@@ -115,6 +115,26 @@ def test_flash_counts_code_where_the_target_tells_of_it(compile_digits: Run, tmp
     assert re.search(parts, refused.err)
 
 
+@pytest.mark.parametrize(
+    ("target", "name", "mixed"),
+    [("cortex-m4", "flash", ["--weights"]), ("onnxruntime", "flash", MIXED[::2]), ("cortex-m4", "ram", MIXED[::2])],
+)
+def test_the_least_that_is_told_to_do_does(
+    compile_digits: Run, tmp_path: Path, sensitivity: Path, target: str, name: str, mixed: list[str]
+) -> None:
+    known = ("--target", target, "--sensitivity", sensitivity, *(word for one in mixed for word in (one, "mixed")))
+    refused = compile_digits(*known, "--budget", f"{name}=1KiB")
+    assert refused.code == 1
+    told = re.search(rf"The least that would do: {name} ([\d,]+) bytes", refused.err)
+    assert told is not None
+    least = int(told[1].replace(",", ""))
+    said = compile_digits(*known, "--budget", f"{name}={least}")
+    assert said.code == 0, said.err
+    assert manifest(tmp_path)["costs"][name] <= least
+    again = compile_digits(*known, "--budget", f"{name}={least - 1}", out="none")
+    assert (again.code, told[0] in again.err) == (1, True)
+
+
 def test_an_allocation_and_a_sensitivity_are_used_again(compile_digits: Run, tmp_path: Path, sensitivity: Path) -> None:
     assert compile_digits(*MIXED, "--sensitivity", sensitivity, "--budget", "flash=9KiB", out="first").code == 0
     first = tmp_path / "first" / "manifest.json"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from bitsmith.allocation.diagnose import require_solution
-from bitsmith.allocation.problem import LOSS, Cost, Group, Problem, Row
+from bitsmith.allocation.problem import LOSS, Cost, Group, Problem, Row, Solution
+from bitsmith.allocation.program import solve
 from bitsmith.errors import BudgetError
 
 W, A = Group("w", ("w",), True, (2, 4)), Group("a", ("a",), False, (2, 4))
@@ -70,3 +72,33 @@ def test_vetoes_of_everything_are_told() -> None:
     every = frozenset((b, c) for b in W.widths for c in A.widths)
     with pytest.raises(BudgetError, match="the target vetoes every choice of bits"):
         require_solution(replace(PROBLEM, limits={"flash": 100}, vetoes={("w", "a"): every}))
+
+
+def knowing(more: float) -> Callable[[Problem], Solution | None]:
+    """A solver that knows that flash is so many bytes more than the problem says."""
+
+    def solver(problem: Problem) -> Solution | None:
+        found = solve(problem)
+        return None if found is None else replace(found, costs={**found.costs, "flash": found.costs["flash"] + more})
+
+    return solver
+
+
+def test_what_is_told_to_do_is_what_the_solver_knows_and_does() -> None:
+    with pytest.raises(BudgetError) as told:
+        require_solution(replace(PROBLEM, limits={"flash": 34}), knowing(5))
+    assert str(told.value) == (
+        "the budget flash of 34 bytes cannot be kept by any bits. The least that would do: flash 35 bytes."
+    )
+    assert require_solution(replace(PROBLEM, limits={"flash": 35}), knowing(5)).costs["flash"] == 35
+    # The best by what is predicted is over, and the least is not.
+    found = require_solution(replace(PROBLEM, limits={"flash": 52}), knowing(5))
+    assert (found.bits["w"], found.costs["flash"], found.minimise) == (2, 35, "flash")
+    assert found.limits == {"flash": 52}
+
+
+def test_of_budgets_that_fight_the_least_beside_the_others_may_be_the_answer() -> None:
+    limits = {"flash": 50.0, "ram": 10.0}
+    assert require_solution(replace(PROBLEM, limits=limits), knowing(1)).bits == {"w": 2, "a": 2}
+    with pytest.raises(BudgetError, match=r"With the others as they are, flash 51 bytes would do\."):
+        require_solution(replace(PROBLEM, limits={"flash": 50, "ram": 5}), knowing(1))
