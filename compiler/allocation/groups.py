@@ -40,7 +40,7 @@ def groups_of(
         if name in plan:
             found.append(Group(name, members, False, (plan[name].bits,), settled=True))
         elif any(is_edge(value) for value in group) or all(value.constant is not None for value in group):
-            found.append(Group(name, members, False, (edges or edge_bits(target.activation_bits),)))
+            found.append(Group(name, members, False, (edges or edge_bits(target.activation_bits),), is_edge=True))
         else:
             widths = _open(name, target.activation_bits, sensitivity.activations, "activation")
             found.append(Group(name, members, False, widths))

@@ -27,6 +27,7 @@ class Group:
     name:    of the weight or of the first activation. members: the names of all values in it.
     widths:  that it may have, ascending; one where it is settled.
     settled: whether its format was decided before, so that no allocation need name it.
+    is_edge: whether it has the width of inputs and outputs, whatever the rest has.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Group:
     is_weight: bool
     widths: tuple[float, ...]
     settled: bool = False
+    is_edge: bool = False
 
 
 Users = frozenset[tuple[str, float]]

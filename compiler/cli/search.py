@@ -121,7 +121,7 @@ def _lines(results: Results, folder: Path) -> list[str]:
     for point in results.uniform:
         ahead = results.at_size_of(point).best
         lines.append(
-            f"  {point.candidate.bits} bits everywhere: {results.metric} {point.reported:.4f} at "
+            f"  {point.candidate.said}: {results.metric} {point.reported:.4f} at "
             f"{shown(results.cost, point.costs[results.cost])}; for no more, {ahead.reported:.4f} ({ahead.name})"
         )
     lines += [f"  not compiled: {name}: {reason}" for name, reason in results.failed.items()]

@@ -86,7 +86,7 @@ class Job:
     choose_on: File | None = None
 
     def recipe_for(self, candidate: Candidate) -> Recipe:
-        """How to compile a candidate: a uniform one as anyone would who gives its bits, any other by its allocation."""
+        """How to compile a candidate: by the one width that all have, as anyone would, else by its allocation."""
         legal = {"weights": self.target.weight_bits, "activations": self.target.activation_bits}
         mixed = [name for name in legal if getattr(self.recipe, name) == MIXED]
         if candidate.bits == TERNARY_BITS and mixed == ["weights"]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -28,7 +28,7 @@ class Candidate:
     """An allocation that is worth measuring.
 
     name:   of its folder. origin: UNIFORM, PROGRAM or SWAP.
-    bits:   the one width of a UNIFORM one, else None.
+    bits:   the one width of a UNIFORM one that all have, inputs and outputs apart; else None.
     """
 
     name: str
@@ -40,6 +40,15 @@ class Candidate:
     def key(self) -> str:
         """The same for the same allocation, wherever it comes from."""
         return key_of(self.allocation)
+
+    @property
+    def said(self) -> str:
+        """The one width that all have, or those that there are, for people to read."""
+        if self.bits is not None:
+            return f"{self.bits:g} bits everywhere"
+        have = (("weights", self.allocation.weights), ("activations", self.allocation.activations))
+        each = [f"{what} of {_and(set(bits.values()))} bits" for what, bits in have if bits]
+        return ", ".join([self.name, *each])
 
     def to_json(self) -> dict[str, Any]:
         """As `from_json` reads it."""
@@ -133,6 +142,10 @@ class Point:
             tuple(map(_number, value["drift"])),
             _unpacked(value["outcomes"], value["samples"]),
         )
+
+
+def _and(widths: Set[float]) -> str:
+    return " and ".join(f"{bits:g}" for bits in sorted(widths))
 
 
 def _number(value: object, least: float = -LARGEST) -> float:

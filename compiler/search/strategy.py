@@ -61,12 +61,18 @@ class Strategy:
         return None
 
     def anchors(self) -> Iterator[Candidate]:
-        """Uniform allocations, of every width that is worth it for a group with a choice."""
+        """Uniform allocations, of every width that is worth it for a group with a choice.
+
+        Where some group may not have that width, or what it would lose is not known, it has the next one that it may,
+        and the allocation is none that one width says.
+        """
         legal = {bits for group in self._worth.groups if len(group.widths) > 1 for bits in group.widths}
         for bits in [one for one in ANCHORS if one in legal]:
             chosen = uniform(self.problem, bits)
             if self.problem.allows(chosen):
-                yield Candidate(f"uniform-{bits}", UNIFORM, self.problem.allocation(chosen), bits)
+                free = (group.name for group in self.problem.groups if not (group.settled or group.is_edge))
+                said = bits if all(chosen[name] == bits for name in free) else None
+                yield Candidate(f"uniform-{bits}", UNIFORM, self.problem.allocation(chosen), said)
 
     def programs(self) -> Iterator[Candidate]:
         """What the program chooses at the cost of each uniform allocation, then at budgets in between.

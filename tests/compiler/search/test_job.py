@@ -25,6 +25,17 @@ def test_a_uniform_candidate_is_compiled_by_its_width(bits: float, weights: int 
     assert (recipe.weights, recipe.allocation) == (weights, None)
 
 
+def test_a_uniform_candidate_that_no_one_width_says_is_compiled_by_its_allocation() -> None:
+    recipe = JOB.recipe_for(replace(uniform(4), bits=None))
+    assert (recipe.weights, recipe.allocation) == (None, ALLOCATION)
+
+
+def test_what_a_uniform_candidate_has_is_said() -> None:
+    assert uniform(1.6).said == "1.6 bits everywhere"
+    raised = Candidate("uniform-1.6", UNIFORM, Allocation({"w": 1.6, "v": 1.6}, {"a": 2, "x": 8, "b": 2}))
+    assert raised.said == "uniform-1.6, weights of 1.6 bits, activations of 2 and 8 bits"
+
+
 def test_where_not_all_that_is_mixed_may_have_that_width_the_allocation_says_which() -> None:
     both = replace(JOB, recipe=Recipe(weights="mixed", activations="mixed"))
     for bits in (1.6, 2):

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,24 @@ def test_a_uniform_point_is_what_compile_gives(undisturbed: Path, digits: Path, 
         explain=False,
     )
     assert file_hashes(tmp_path / "out") == file_hashes(undisturbed / "points" / name)
+
+
+def test_where_losses_at_a_width_are_not_known_points_have_the_bits_that_they_are_recorded_with(
+    searched: Search, sensitivity: Sensitivity, tmp_path: Path
+) -> None:
+    lacking, *_ = sensitivity.weights
+    weights = {**sensitivity.weights, lacking: {2: 0.5, 8: 0.0}}
+    recipe = Recipe(effort="fast", sensitivity=replace(sensitivity, weights=weights))
+    results = searched(tmp_path / "out", 3, recipe)
+    found = {point.name: point.candidate for point in results.points}
+    assert set(found["uniform-4"].allocation.weights.values()) == {4, 8}
+    for name in {point.name for point in results.front}:
+        layers = load(tmp_path / "out" / "points" / name).manifest["layers"]
+        compiled = sorted(layer["weight_bits"] for layer in layers if layer["macs"])
+        assert compiled == sorted(found[name].allocation.weights.values())
+    assert "uniform-4" in {point.name for point in results.front}
+    assert found["uniform-4"].said == "uniform-4, weights of 4 and 8 bits"
+    assert found["uniform-8"].said == "8 bits everywhere"
 
 
 def test_outcomes_say_which_samples_were_right(undisturbed: Path, digits: Path) -> None:

@@ -172,3 +172,21 @@ def test_the_program_looks_first_at_a_little_more_than_the_cheapest() -> None:
     within = [bits for bits in everything() if asked.costs["flash"].at(bits) <= cheapest * 1.05]
     assert len(within) > 1
     assert asked.costs[LOSS].at(first) == min(asked.costs[LOSS].at(bits) for bits in within)
+
+
+def test_a_uniform_allocation_says_its_width_only_where_all_that_are_free_have_it() -> None:
+    edge = Group("y", ("y",), False, (8,), is_edge=True)
+    settled = Group("z", ("z",), False, (6,), settled=True)
+    whole = problem()
+    whole = replace(whole, groups=(*whole.groups, edge, settled))
+    assert [one.bits for one in Strategy(whole, solve, "flash").anchors()] == [8, 4, 2, 3]
+    # Of u, nothing is known at 3 and 4 bits.
+    lacking = replace(whole, groups=(replace(whole.groups[0], widths=(2, 8)), *whole.groups[1:]))
+    found = {one.name: one for one in Strategy(lacking, solve, "flash").anchors()}
+    assert {name: one.bits for name, one in found.items()} == {
+        "uniform-8": 8,
+        "uniform-4": None,
+        "uniform-2": 2,
+        "uniform-3": None,
+    }
+    assert found["uniform-4"].allocation.weights == {"u": 8, "v": 4, "w": 4, "x": 4}
