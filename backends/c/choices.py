@@ -62,8 +62,9 @@ def _reasons(step: Step) -> Iterator[str]:
         if reason is not None and not elsewhere and not reason.startswith(("it is no ", "the core")):
             refused.append(f"not {family.name}, for {reason}")
     fastest = next(iter(candidates(site)))
-    if fastest.scratch > kernel.scratch and fastest.note != kernel.note:
+    is_fastest = (fastest.family, fastest.note) == (kernel.family, kernel.note)
+    if fastest.scratch > kernel.scratch and not is_fastest:
         yield f"{kernel.scratch:,} bytes of scratch, where {fastest.family} would take {fastest.scratch:,}"
     yield from refused
-    if not refused and fastest.note == kernel.note:
+    if not refused and is_fastest:
         yield "the fastest there is"

@@ -1,21 +1,20 @@
 """Less memory for more work, where the target's RAM asks for it: of all that fits, what costs least.
 
-A step may have a slower kernel with less scratch, and a run of steps may be made one, row by row (stream.py). What a
-choice needs in memory depends on no other choice, for the values that live beside it are the same: so the cheapest
-choices for all steps are a shortest path through the schedule.
+A step may have a slower kernel with less scratch, and a run of steps may be made one, row by row (stream.py), with such
+kernels too. What a choice needs in memory depends on no other choice, for the values that live beside it are the same:
+so the cheapest choices for all steps are a shortest path through the schedule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bitsmith.backends.c.arena import Arena
-from bitsmith.backends.c.kernels import Kernel, Site, candidates
 from bitsmith.backends.c.layout import Tensor
-from bitsmith.backends.c.rows import Span
+from bitsmith.backends.c.parts import Parts, slowness
 from bitsmith.backends.c.stage import Stage, Step
-from bitsmith.backends.c.stream import Fastest, Key, Stream, apart, stream
+from bitsmith.backends.c.stream import Stream, again, apart, stream
 
 AT_ONCE = (8, 4, 2)
 """Rows that a stream makes at a time, if not one: the more, the fewer calls and moves, and the larger its buffers."""
@@ -26,15 +25,8 @@ LONGEST = 24
 CALL = 60
 """What calls cost more than none, as bytes that are copied: a rough figure, which only orders choices."""
 
-SLOWER, OTHER_FAMILY = 1 / 32, 2.0
-"""What a kernel costs more than the next faster one, in multiply-accumulates: of its own family, and of another."""
-
-
 RETRIES = 6
 """How often all choose again, for what a plan loses."""
-
-Known = dict[tuple[str, tuple[int, tuple[Span, ...]]], Kernel]
-"""The fastest kernels for some rows of steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,23 +53,90 @@ class _Path:
         return _Path(excess, self.cost + choice.cost, (*self.choices, choice))
 
 
+@dataclass(frozen=True, eq=False)
+class _Streams:
+    """Streams of steps, each with its fastest kernels made once."""
+
+    steps: Sequence[Step]
+    arena: Arena
+    parts: Parts = field(default_factory=Parts)
+    made: dict[tuple[int, int, bool, int], Choice | None] = field(default_factory=dict)
+
+    def choices(self, first: int, end: int, source: Tensor | None, ram: int, leaner: bool) -> Iterator[Choice]:
+        """Of one row at a time, with kernels that fit where `leaner` ones may serve, and of the most rows that fit."""
+        found = self._fastest(first, end, source, 1)
+        if found is None:
+            return
+        yield found
+        most = None
+        if found.need > ram and leaner:
+            # In whole words, as needs are counted.
+            most = max(step.scratch for step in found.stage.steps) - (found.need - ram // 4 * 4)
+            found = self._leaner(found, most)
+            yield found
+        # Of more rows at a time none needs less.
+        for at_once in AT_ONCE if found.need <= ram else ():
+            more = self._fastest(first, end, source, at_once)
+            if more is not None and more.need > ram and most is not None:
+                more = self._leaner(more, most)
+            if more is not None and more.need <= ram:
+                yield more
+                return
+
+    def _fastest(self, first: int, end: int, source: Tensor | None, at_once: int) -> Choice | None:
+        key = first, end, source is not None, at_once
+        if key not in self.made:
+            made = stream(self.steps[first:end], at_once, self.parts.fastest, source)
+            self.made[key] = None if made is None else self._choice(first, end, made)
+        return self.made[key]
+
+    def _leaner(self, choice: Choice, most: int) -> Choice:
+        """The same with no more scratch than `most` bytes for kernels, or with the least that there is."""
+        assert isinstance(choice.stage, Stream)
+        return self._choice(choice.first, choice.end, again(choice.stage, self.parts.leaner(most)))
+
+    def _choice(self, first: int, end: int, made: Stream) -> Choice:
+        copied = 0 if made.source is None else made.source.bytes
+        cost = made.moved + copied + CALL * made.calls + self.parts.slowness(made)
+        return Choice(first, end, made, _need(self.steps, self.arena, first, end, made), cost)
+
+
 def within(steps: Sequence[Step], arena: Arena, ram: int, used: Sequence[str]) -> tuple[Stage, ...]:
     """The stages that leave the arena at `ram` bytes at the least cost; those with the least need if none do.
 
     used: C identifiers that are taken. What a plan loses between buffers is taken off the limit, and all choose again.
+    Streams get slower kernels only where the fastest do not do; at last each takes what needs least, at any cost, for
+    a plan loses less between what is small.
     """
-    limit, best, least = ram, tuple[Stage, ...](steps), arena.plan(steps).total
-    known: Known = {}
-    for _ in range(RETRIES):
-        path = _cheapest(len(steps), list(_choices(steps, arena, limit, known)), limit)
-        stages = tuple(choice.stage for choice in path.choices)
-        total = arena.plan(stages).total
-        if total < least:
-            best, least = stages, total
-        if least <= ram or path.excess > 0:
+    best, least = tuple[Stage, ...](steps), arena.plan(steps).total
+    streams = _Streams(steps, arena)
+    for leaner in (False, True):
+        limit = ram
+        for _ in range(RETRIES):
+            path = _cheapest(len(steps), list(_choices(steps, arena, limit, streams, leaner)), limit)
+            stages = tuple(choice.stage for choice in path.choices)
+            total = arena.plan(stages).total
+            if total < least:
+                best, least = stages, total
+            if least <= ram or path.excess > 0:
+                break
+            limit -= total - ram
+        if least <= ram:
             break
-        limit -= total - ram
+    if least > ram:
+        needs = [replace(choice, cost=float(choice.need)) for choice in _choices(steps, arena, 0, streams, True)]
+        stages = tuple(choice.stage for choice in _cheapest(len(steps), needs, 0).choices)
+        best = min(best, stages, key=lambda one: arena.plan(one).total)
     return tuple(apart(stage, used) if isinstance(stage, Stream) else stage for stage in best)
+
+
+def leanest(steps: Sequence[Step], arena: Arena) -> tuple[Step, ...]:
+    """Each step with that of its kernels which needs the fewest bytes where it stands."""
+    found = []
+    for position, step in enumerate(steps):
+        alone = [step, *(replace(step, kernel=kernel) for kernel in step.others)]
+        found.append(min(alone, key=lambda one: _need(steps, arena, position, position + 1, one)))
+    return tuple(found)
 
 
 def _cheapest(count: int, choices: Sequence[Choice], limit: int) -> _Path:
@@ -92,30 +151,24 @@ def _cheapest(count: int, choices: Sequence[Choice], limit: int) -> _Path:
     return best[count]
 
 
-def _choices(steps: Sequence[Step], arena: Arena, ram: int, known: Known) -> Iterator[Choice]:
-    """Every step with each of its kernels, and every stream that takes in a step which needs too much as it is."""
+def _choices(steps: Sequence[Step], arena: Arena, ram: int, streams: _Streams, leaner: bool) -> Iterator[Choice]:
+    """Every step with each of its kernels, and every stream that takes in a step which needs too much as it is.
+
+    leaner: streams that need too much too may have slower kernels.
+    """
     needs = arena.needs(steps)
     crowded = [position for position, need in needs.items() if need > ram]
     for position, step in enumerate(steps):
         yield Choice(position, position + 1, step, needs[position], 0.0)
-        cost, family = 0.0, step.kernel.family
         for kernel in step.others if position in crowded else ():
-            cost += step.macs * (SLOWER if kernel.family == family else OTHER_FAMILY)
-            family = kernel.family
+            cost = step.macs * slowness((step.kernel, *step.others), kernel)
             slower = replace(step, kernel=kernel)
             yield Choice(position, position + 1, slower, _need(steps, arena, position, position + 1, slower), cost)
-
-    def fastest(step: Step, rows: Key, site: Site) -> Kernel:
-        like = step.function, rows[1:]
-        if like not in known:
-            known[like] = next(iter(candidates(site)))
-        return known[like]
-
     for first in range(len(steps)):
         for end in _ends(steps, arena, first, crowded):
-            yield from _streams(steps, arena, first, end, ram, fastest, None)
+            yield from streams.choices(first, end, None, ram, leaner)
             if (source := _source(steps, arena, first, end)) is not None:
-                yield from _streams(steps, arena, first, end, ram, fastest, source)
+                yield from streams.choices(first, end, source, ram, leaner)
 
 
 def _source(steps: Sequence[Step], arena: Arena, first: int, end: int) -> Tensor | None:
@@ -127,23 +180,6 @@ def _source(steps: Sequence[Step], arena: Arena, first: int, end: int) -> Tensor
     aliases = {name for name, home in arena.homes.items() if home == tensor.name}
     whole = len(aliases) == 1 and len(tensor.logical) > 1
     return tensor if whole and arena.last_reads(steps)[tensor.name] < end else None
-
-
-def _streams(
-    steps: Sequence[Step], arena: Arena, first: int, end: int, ram: int, fastest: Fastest, source: Tensor | None
-) -> Iterator[Choice]:
-    """Streams of these steps: of one row at a time and, if that fits, of the most rows that do."""
-    copied = 0 if source is None else source.bytes
-    for at_once in (1, *AT_ONCE):
-        made = stream(steps[first:end], at_once, fastest, source)
-        if made is None:
-            return
-        need = _need(steps, arena, first, end, made)
-        if need <= ram or at_once == 1:
-            yield Choice(first, end, made, need, made.moved + copied + CALL * made.calls)
-        # Of more rows at a time none needs less.
-        if (need > ram) == (at_once == 1):
-            return
 
 
 def _ends(steps: Sequence[Step], arena: Arena, first: int, crowded: Sequence[int]) -> Iterator[int]:

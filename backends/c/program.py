@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.backends.c.arena import Arena
-from bitsmith.backends.c.economy import within
+from bitsmith.backends.c.economy import leanest, within
 from bitsmith.backends.c.kernels import Site, candidates
 from bitsmith.backends.c.kernels.preferences import Preferences
 from bitsmith.backends.c.layout import Tensor, last_first, lay_out
@@ -98,12 +98,18 @@ def build(graph: IntegerGraph, target: Target) -> Program:
 def _built(graph: IntegerGraph, target: Target) -> Program:
     _refuse_unknown(graph, target)
     arena, steps, functions = prepare(graph, target)
-    steps = _ordered(steps, arena)
+    steps = _ordered(steps, _order(steps, arena))
     stages: tuple[Stage, ...] = steps
     memory = arena.plan(stages)
     if target.ram is not None and memory.total > target.ram:
-        stages = within(steps, arena, target.ram, list(functions.values()))
-        memory = arena.plan(stages)
+        # Another order may suit kernels with less scratch; where it is the same, so is what is found.
+        for order in dict.fromkeys((steps, _ordered(steps, _order(leanest(steps, arena), arena)))):
+            found = within(order, arena, target.ram, list(functions.values()))
+            planned = arena.plan(found)
+            if planned.total < memory.total:
+                stages, memory = found, planned
+            if memory.total <= target.ram:
+                break
     makers = {operation.output: functions[operation.name] for operation in arena.graph}
     return Program(arena.graph, target, arena.tensors, stages, makers, arena.homes, memory)
 
@@ -122,13 +128,15 @@ def prepare(graph: IntegerGraph, target: Target) -> tuple[Arena, tuple[Step, ...
     return Arena(laid, tensors, homes), tuple(map(_step, sites)), functions
 
 
-def _ordered(steps: tuple[Step, ...], arena: Arena) -> tuple[Step, ...]:
-    """The steps in the order whose plan is the smallest: that which needs least at its fullest step, or their own."""
-    found = schedule(steps, arena)
-    reordered = tuple(steps[index] for index in found.order)
-    if reordered == steps or arena.plan(reordered).total >= arena.plan(steps).total:
-        return steps
-    return reordered
+def _order(steps: tuple[Step, ...], arena: Arena) -> tuple[int, ...]:
+    """Positions in the order whose plan is the smallest: that which needs least at its fullest step, or their own."""
+    order = schedule(steps, arena).order
+    is_smaller = arena.plan(_ordered(steps, order)).total < arena.plan(steps).total
+    return order if is_smaller else tuple(range(len(steps)))
+
+
+def _ordered(steps: tuple[Step, ...], order: tuple[int, ...]) -> tuple[Step, ...]:
+    return tuple(steps[index] for index in order)
 
 
 def _refuse_unknown(graph: IntegerGraph, target: Target) -> None:

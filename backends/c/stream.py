@@ -182,11 +182,11 @@ def key(call: Call) -> Key:
     return call.layer, call.end - call.first, spans
 
 
-Fastest = Callable[[Step, Key, Site], Kernel]
-"""Chooses a kernel for some rows of a step."""
+Choose = Callable[[Step, Mapping[Key, Site]], Mapping[Key, Kernel]]
+"""Chooses the kernels of a step's parts, each for some of its rows."""
 
 
-def stream(steps: Sequence[Step], at_once: int, fastest: Fastest, source: Tensor | None = None) -> Stream | None:
+def stream(steps: Sequence[Step], at_once: int, choose: Choose, source: Tensor | None = None) -> Stream | None:
     """The steps as one stage that makes `at_once` rows at a time; None where an operation cannot be done in rows.
 
     No value but the last may be read by others. source: what they read that is to be fetched row by row.
@@ -204,11 +204,26 @@ def stream(steps: Sequence[Step], at_once: int, fastest: Fastest, source: Tensor
     offset = len(layers) - len(steps)
     events = [event for events in rolling.rounds for event in events if isinstance(event, Call)]
     calls = {key(event): event for event in events if event.layer >= offset}
-    parts: dict[Key, Step] = {}
+    sites: dict[Key, Site] = {}
     for index, (one, call) in enumerate(calls.items()):
         step = steps[call.layer - offset]
-        site = striped(step.site, call.first, call.end, f"{step.function}_rows_{index}")
-        parts[one] = Step(site, fastest(step, one, site))
+        sites[one] = striped(step.site, call.first, call.end, f"{step.function}_rows_{index}")
+    return _with_kernels(steps, source, rolling, sites, choose)
+
+
+def again(one: Stream, choose: Choose) -> Stream:
+    """The stream with other kernels."""
+    sites = {index: part.site for index, part in one.parts.items()}
+    return _with_kernels(one.whole, one.source, one.rolling, sites, choose)
+
+
+def _with_kernels(
+    steps: Sequence[Step], source: Tensor | None, rolling: Rolling, sites: Mapping[Key, Site], choose: Choose
+) -> Stream:
+    kernels: dict[Key, Kernel] = {}
+    for index, step in enumerate(steps, 0 if source is None else 1):
+        kernels.update(choose(step, {one: site for one, site in sites.items() if one[0] == index}))
+    parts = {one: Step(site, kernels[one]) for one, site in sites.items()}
     buffers, end = {}, 0
     for tensor in [*([] if source is None else [source]), *(step.output for step in steps[:-1])]:
         buffers[tensor.name] = end

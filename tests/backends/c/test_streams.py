@@ -130,6 +130,27 @@ def test_a_deep_and_wide_image_is_never_there_whole(name: str) -> None:
     assert less.macs == whole.macs
 
 
+def test_a_budget_that_only_slower_kernels_keep_row_by_row_is_kept() -> None:
+    """What is least with the fastest kernels, and with the leanest, is told by targets that leave no other choice."""
+    graph, target = chain(4), load_target("cortex-m4")
+    fastest = {"conv_0": "conv", "conv_1": "dsp conv", "conv_2": "conv", "conv_3": "conv"}
+    assert [step.kernel.family for step in build(graph, target).steps] == [*fastest.values()]
+
+    def least(families: dict[str, str]) -> int:
+        kernels = ", ".join(f"{name}={family}" for name, family in families.items())
+        return build(graph, replace(target, ram=1, options={"kernels": kernels})).memory.total
+
+    fast, lean = least(fastest), least(dict.fromkeys(fastest, "grouped conv"))
+    assert lean < fast
+    for ram in (lean, fast - 1):
+        program = assert_equal(graph, target=replace(target, ram=ram))
+        assert program.memory.total <= ram
+    # A layer is done by one family, and those whose scratch was not too much keep theirs.
+    families = {(step.site.operation.name, step.kernel.family) for step in program.steps}
+    assert families == {*(fastest | {"conv_1": "conv"}).items()}
+    assert program.flash == build(graph, target).flash
+
+
 COUNTED = """
 #include "model.h"
 #include "model_vectors.h"
