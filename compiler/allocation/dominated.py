@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bitsmith.allocation.problem import Cost, Group, Problem
+from bitsmith.allocation.problem import Cost, Group, Problem, Row
 
 
 def without_dominated(problem: Problem, name: str) -> Problem:
@@ -25,19 +25,23 @@ def without_dominated(problem: Problem, name: str) -> Problem:
 
 def _without(group: Group, cost: Cost) -> Group:
     """Without those that are dominated; the widest never is."""
-    tables = [row.singles[group.name] for row in cost.rows if group.name in row.singles]
+    rows = [row for row in cost.rows if row.once or group.name in row.singles]
     kept = tuple(
         bits
         for place, bits in enumerate(group.widths)
         if not any(
-            all(table[wider] <= table[bits] for table in tables) and _asks_no_more(group.name, wider, bits, cost)
-            for wider in group.widths[place + 1 :]
+            all(_more_at_most(row, group.name, bits, wider) <= 0 for row in rows) for wider in group.widths[place + 1 :]
         )
     )
     return replace(group, widths=kept)
 
 
-def _asks_no_more(group: str, wider: float, bits: float, cost: Cost) -> bool:
-    """Whether all that a wider choice has part in is asked for by the narrower one too."""
-    shared = [users for row in cost.rows for users in row.once if (group, wider) in users]
-    return all((group, bits) in users for users in shared)
+def _more_at_most(row: Row, group: str, bits: float, wider: float) -> float:
+    """What a wider choice costs more than another, whatever the other groups choose.
+
+    That is where none of them asks for what the wider asks for and the narrower does not, and one of them does for what
+    the narrower asks for.
+    """
+    table = row.singles.get(group, {bits: 0, wider: 0})
+    beyond = (spent for users, spent in row.once.items() if (group, wider) in users and (group, bits) not in users)
+    return table[wider] - table[bits] + sum(beyond)

@@ -51,11 +51,26 @@ def test_a_width_stays_if_wider_ones_ask_for_what_it_does_not() -> None:
     assert widths(without_dominated(asked, "flash"))[0] == (1.6, 2, 4, 8)
 
 
+@pytest.mark.parametrize(("asked_for", "kept"), [(8, (1.6, 2, 4, 8)), (9, (1.6, 2, 3, 4, 8))])
+def test_what_is_asked_for_beyond_counts_as_if_no_other_asked_for_it(asked_for: float, kept: tuple[float, ...]) -> None:
+    """4 bits of u take 8 bytes less than 3 do, and ask for as many, or one more, that 4 bits of v ask for too."""
+    stored, once = {**STORED, 3: 28}, {frozenset([("u", 4), ("v", 4)]): asked_for}
+    asked = problem((Row(0, {"u": stored, "v": dict(zip(WIDTHS, range(5), strict=True))}, once=once),))
+    assert widths(without_dominated(asked, "flash"))[0] == kept
+    # In each row by itself: what one spares does not pay for another.
+    rows = (Row(0, {"u": stored}, where="a"), Row(0, once={frozenset([("u", 4)]): 1}, where="b"))
+    assert widths(without_dominated(problem(rows), "flash"))[0] == (1.6, 2, 3, 4, 8)
+
+
 @pytest.mark.parametrize("budget", [20, 30, 45, 60])
 def test_no_better_allocation_is_lost(budget: float) -> None:
     random = np.random.default_rng(0)
     singles = {name: dict(zip(WIDTHS, random.integers(1, 40, 5).tolist(), strict=True)) for name in ("u", "v", "x")}
-    asked = problem((Row(0, singles),))
+    shared = [
+        frozenset((name, bits) for name in singles for bits in some) for some in ((1.6,), (2, 3), (3, 4, 8), (8,))
+    ]
+    asked = problem((Row(0, singles, once=dict(zip(shared, (5, 9, 4, 3), strict=True))),))
+    assert sum(map(len, widths(without_dominated(asked, "flash")))) < 15
 
     def best(one: Problem) -> float:
         losses = [
