@@ -12,12 +12,12 @@ from bitsmith.allocation.budgets import BUDGETS, CODE, FLASH, RAM, RESERVE, limi
 from bitsmith.allocation.build import problem_for
 from bitsmith.allocation.costs import Layout
 from bitsmith.allocation.diagnose import require_solution
-from bitsmith.allocation.floors import above, floors
+from bitsmith.allocation.floors import Solver, above, floors
 from bitsmith.allocation.measured import require_within
 from bitsmith.allocation.problem import Cost, Problem, Solution, within
 from bitsmith.allocation.program import solve
 from bitsmith.allocation.reference import as_told
-from bitsmith.errors import InternalError, PipelineError
+from bitsmith.errors import BudgetError, PipelineError
 from bitsmith.legality import backend_of
 from bitsmith.manager import Changes, Pass
 from bitsmith.module import Module
@@ -89,17 +89,26 @@ class AllocateBits(Pass):
     def _chosen(self, module: Module, problem: Problem, changes: Changes) -> Solution:
         """What is predicted to be best, or what comes out best of those that are tried."""
         points = self.max_loss is not None
-        if points:
-            best = self._settled(module, problem, lambda one: self._cheapest(module, one, changes))
-        else:
+
+        def known(one: Problem) -> Solution | None:
+            return self._settled(module, one, solve, reserve=False)
+
+        def cheapest(one: Problem) -> Solution | None:
+            try:
+                return self._cheapest(module, one, changes, solve)
+            except BudgetError:
+                # Told below, if it is so by what is known as well, and with nothing kept back.
+                return None
+
+        best = self._settled(module, problem, cheapest if points else solve)
+        if best is None or not _keeps(best, problem):
             # A budget that leaves nothing to keep back is not for that one that cannot be kept.
-            best = self._settled(module, problem, solve)
-            if best is None or not _keeps(best, problem):
-                best = require_solution(problem, lambda one: self._settled(module, one, solve, reserve=False))
+            if points:
+                best = self._cheapest(module, problem, changes, known)
+            else:
+                best = require_solution(problem, known)
                 if best.minimise != problem.minimise:
                     changes.note(f"of all that was tried, only what takes the least {best.minimise} keeps the budgets")
-        if best is None:
-            raise InternalError("a solution that must be there is none")
         require_within(best.costs, problem.limits)
         count = affordable(module, self.trials)
         if points or count < 2:
@@ -161,12 +170,12 @@ class AllocateBits(Pass):
             raise PipelineError(f"minimise={self.minimise}", where=f"pass {self.name}", fix=fix)
         return limits
 
-    def _cheapest(self, module: Module, problem: Problem, changes: Changes) -> Solution:
+    def _cheapest(self, module: Module, problem: Problem, changes: Changes, solver: Solver) -> Solution:
         """The cheapest allocation that is expected to lose few enough points."""
         open_weights = any(group.is_weight and not group.settled for group in problem.groups)
         cost = self.minimise or (FLASH if open_weights else RAM)
         classes = Classes(module, self.granularity, self.group)
-        found = classes.cheapest(replace(problem, minimise=cost), self.max_loss or 0.0)
+        found = classes.cheapest(replace(problem, minimise=cost), self.max_loss or 0.0, solver)
         changes.note(
             f"{100 * found.lost:.2g} of {self.max_loss:g} points are expected to be lost when rounded to nearest, on "
             f"{classes.samples} calibration samples; {100 * found.changed:.1f} % of them get another class"

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bitsmith.allocation.diagnose import require_solution
+from bitsmith.allocation.floors import Solver
 from bitsmith.allocation.problem import LOSS, Problem, Solution
+from bitsmith.allocation.program import solve
 from bitsmith.errors import BudgetError, PipelineError
 from bitsmith.execution.observe import fitting_batch
 from bitsmith.execution.runtime import Session
@@ -68,20 +70,21 @@ class Classes:
         """How many there are."""
         return len(self._wanted)
 
-    def cheapest(self, problem: Problem, points: float) -> Found:
+    def cheapest(self, problem: Problem, points: float, solver: Solver = solve) -> Found:
         """The solution of least cost that is expected to lose at most `points` percent of accuracy.
 
         Of solutions whose predicted loss is bounded, that is, since the loss that goes with so many points is found by
-        bisection between the least there is and that of the cheapest solution of all.
+        bisection between the least there is and that of the cheapest solution of all. The solver is as
+        `require_solution` takes it.
         """
-        best = self._tried(require_solution(replace(problem, minimise=LOSS)))
+        best = self._tried(require_solution(replace(problem, minimise=LOSS), solver))
         if best.lost > points / 100:
             raise BudgetError(
                 f"{points:g} points cannot be kept by any bits: those that lose least are expected to lose "
                 f"{100 * best.lost:.2g}, when rounded to nearest",
                 fix="Give --max-loss more.",
             )
-        worst = self._tried(require_solution(problem))
+        worst = self._tried(require_solution(problem, solver))
         if worst.lost <= points / 100:
             return worst
         low, high = max(best.solution.loss, 1e-9 * worst.solution.loss), worst.solution.loss
@@ -90,7 +93,8 @@ class Classes:
         for trial in range(TRIALS):
             self._module.progress("allocate bits", trial, TRIALS)
             middle = float(np.sqrt(low * high))
-            found = self._tried(require_solution(replace(problem, limits={**problem.limits, LOSS: middle})))
+            bounded = replace(problem, limits={**problem.limits, LOSS: middle})
+            found = self._tried(require_solution(bounded, solver))
             if found.lost <= points / 100:
                 kept, low = found, middle
             else:
