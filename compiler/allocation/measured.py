@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from bitsmith.allocation.budgets import (
     BOPS,
@@ -24,6 +24,7 @@ from bitsmith.backend import Backend, code_bytes
 from bitsmith.errors import BudgetError
 from bitsmith.figures import layers
 from bitsmith.ir.bounds import Bounds
+from bitsmith.ir.grids import TERNARY_BITS
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear, Reshape
 from bitsmith.target import Target
 
@@ -103,9 +104,25 @@ def require_within(costs: Mapping[str, float], limits: Mapping[str, float]) -> N
         parts = f", {made_of(costs)}" if FLASH in over and CODE in costs else ""
         raise BudgetError(
             f"the compiled model is over its budget: {figures}{parts}",
-            fix="Give fewer bits, or --weights mixed --activations mixed to have them chosen for the budget."
-            + (" Where they were, learned rounding took more than was predicted: give less." if LUTS in over else ""),
+            fix=" ".join(_advice(costs, over)),
         )
+
+
+def _advice(costs: Mapping[str, float], over: Sequence[str]) -> Iterator[str]:
+    """What to do about budgets that are not kept: weights take no RAM, and none are narrower than ternary ones."""
+    weights = [name for name in over if name in (FLASH, MEAN_WEIGHT_BITS)]
+    is_ternary = 0 < costs.get(MEAN_WEIGHT_BITS, 0) <= TERNARY_BITS
+    if (weights and not is_ternary) or any(name not in (FLASH, MEAN_WEIGHT_BITS, RAM) for name in over):
+        yield "Give fewer bits, or --weights mixed --activations mixed to have them chosen for the budget."
+    elif weights:
+        yield "Weights are ternary already, and none take less: give a larger budget, or a smaller model."
+    if RAM in over:
+        yield (
+            "RAM is what activations and kernels take, whatever bits weights have: give activations fewer bits, where "
+            "the target then holds them in fewer bytes, a larger budget, or a smaller input."
+        )
+    if LUTS in over:
+        yield "Where they were, learned rounding took more than was predicted: give less."
 
 
 def _mean(counts: dict[str, tuple[int, float]]) -> float:
