@@ -114,6 +114,8 @@ def _code(value: object) -> int | dict[str, float]:
         return value
     if not isinstance(value, dict):
         raise ValueError(f"must be an integer of at least 0 or a table such as {{call = 4.5}}, not {shown(value)}")
+    if not value:
+        raise ValueError("has no prices; code = 0 says that what code takes is not known")
     for name, price in value.items():
         if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price <= sys.float_info.max:
             raise ValueError(f"the bytes of {shown(name)} must be a number that is not negative, not {shown(price)}")

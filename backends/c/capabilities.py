@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bitsmith.backend import Refusal
+from bitsmith.backends.c.code import names
 from bitsmith.backends.c.kernels import FAMILIES
 from bitsmith.backends.c.kernels.preferences import OPTION, Preferences
 from bitsmith.registry import suggest
@@ -31,4 +32,6 @@ def refusals(target: Target) -> list[Refusal]:
         for one in Preferences.of(target).families()
         if one not in families
     ]
-    return features + options + kernels
+    prices = [] if isinstance(target.code, int) else [one for one in target.code if one not in names()]
+    code = [Refusal(where, f"no code is counted under the name {one}", suggest(one, names())) for one in prices]
+    return features + options + kernels + code

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from bitsmith.backend import Code
 from bitsmith.backends.c.emit import calls
@@ -21,8 +22,15 @@ from bitsmith.backends.c.program import Program
 from bitsmith.backends.c.stage import Step
 from bitsmith.backends.c.stream import Stream
 from bitsmith.backends.c.stream_text import statements
-from bitsmith.backends.c.text import render
-from bitsmith.backends.c.wording import OPERATIONS, Counts, Wording
+from bitsmith.backends.c.text import render, templates
+from bitsmith.backends.c.wording import OPERATIONS, SINGLE, Counts, Wording, merged_names, prices_of
+
+SUFFIX, APART = ".c.j2", ("machine/", "model_test", "harness", "comment")
+"""Of templates: of what becomes C, and of what is no part of a program, or no code."""
+
+_PIECE = re.compile(r'{%-? (?:import|from|include) "([^"]+)"')
+_OWN = re.compile(r"\bKERNEL\b|\bnoinline\b|\bsignature\(|{{ name }}\(|^static (?!inline)[^;={]*\(", re.M)
+"""In templates: what else they are made of, and a function that is not merged."""
 
 MAIN = "model"
 """The kind of the function that calls all others."""
@@ -68,6 +76,19 @@ def counted(program: Program) -> Iterator[tuple[Part, Counts]]:
         yield part, counts
 
 
+@cache
+def names() -> frozenset[str]:
+    """Everything that a table may have a price for, whatever the program and its machine."""
+    texts = {one: text for one, text in templates().items() if one.endswith(SUFFIX) and not one.startswith(APART)}
+    merged = {one: merged_names(text) for one, text in texts.items()}
+    pieces = {piece for text in texts.values() for piece in _PIECE.findall(text)}
+    # What is merged into its callers counts there alone.
+    kinds = [_kind(one) for one in texts if one not in pieces and (not merged[one] or _OWN.search(texts[one]))]
+    lengths = [f"{kind}, by length" for kind in kinds]
+    prices = [price for found in merged.values() for name in found for price in prices_of(name)]
+    return frozenset((*SINGLE, *kinds, *lengths, *prices))
+
+
 def parts(program: Program) -> Iterator[Part]:
     """All functions of a program, those that are shared once."""
     helpers: dict[str, list[Step]] = {}
@@ -103,7 +124,7 @@ def _own_text(step: Step) -> str:
 
 
 def _kind(template: str) -> str:
-    return template.removesuffix(".c.j2")
+    return template.removesuffix(SUFFIX)
 
 
 def _names(steps: Sequence[Step]) -> tuple[str, ...]:

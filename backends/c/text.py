@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment
@@ -24,6 +25,18 @@ def environment() -> Environment:
 def render(template: str, context: Mapping[str, Any]) -> str:
     """A file of templates/c, filled in."""
     return environment().get_template(template).render(context)
+
+
+def templates() -> Mapping[str, str]:
+    """Every file of templates/c as it stands, by name."""
+    place = files("bitsmith.templates") / "c"
+    inner = {f"{one.name}/": one for one in place.iterdir() if one.is_dir()}
+    return {
+        f"{folder}{one.name}": one.read_text(encoding="utf-8")
+        for folder, where in {"": place, **inner}.items()
+        for one in where.iterdir()
+        if one.name.endswith(".j2")
+    }
 
 
 def signed(number: int) -> str:

@@ -36,6 +36,9 @@ _KINDS = {
     "->": "told",
     "=": "assignment",
 }
+MOVES = ("memcpy", "memset")
+"""Functions of the C library that compilers merge."""
+
 _NO_CALLS = frozenset((*_KINDS, "sizeof", "return", "defined", "__attribute__", "__asm__", "volatile", "_Pragma"))
 _NO_OPERANDS = frozenset(("const", "(", ",", "int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t", "void"))
 """A star behind these makes a pointer of a type, or follows one."""
@@ -52,6 +55,25 @@ _AFTER_ROUNDS = r"^(?P<indent> *)for \(; (?P<at>\w+) < {0}; (?P=at)\+\+\) {{\n.*
 _ROUNDS = r"for \(; (\w+) < {0} - \d+; \1 \+= (\d+)\)"
 
 Counts = Mapping[str, int]
+
+SINGLE = (
+    *dict.fromkeys(_KINDS.values()),
+    *("product", "large number", "larger number", "call", "instruction", "narrow instruction"),
+    *(name for move in MOVES for name in (f"{move}()", f"{move}() bytes")),
+)
+"""The names of all that is counted but for merged helpers: see `prices_of`."""
+
+_MERGED = re.compile(r"\binline\b(?!\))[^;{}]*?\b(\w+)\((?!\()")
+
+
+def merged_names(template: str) -> list[str]:
+    """The functions of a template that are merged into their callers."""
+    return _MERGED.findall(template)
+
+
+def prices_of(helper: str) -> tuple[str, str]:
+    """The names that calls of a merged helper are counted under."""
+    return f"{helper}()", f"{helper}() rounds"
 
 
 @dataclass(frozen=True)
@@ -106,10 +128,11 @@ class Wording:
 
 def _call(name: str, arguments: Sequence[str], helpers: Mapping[str, str]) -> Iterator[str]:
     if name in helpers:
-        yield f"{name}()"
+        once, rounds = prices_of(name)
+        yield once
         if UNROLLED in helpers[name]:
-            yield from [f"{name}() rounds"] * sum(_numbers(arguments))
-    elif name in ("memcpy", "memset"):
+            yield from [rounds] * sum(_numbers(arguments))
+    elif name in MOVES:
         # Few bytes are moved in place, and compilers know how many by the last argument.
         yield f"{name}()"
         yield from [f"{name}() bytes"] * ([*_numbers(arguments)][-1:] or [LONGEST])[0]

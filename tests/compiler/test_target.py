@@ -78,6 +78,7 @@ def test_a_file_may_leave_all_but_the_backend_out(target_file: Path) -> None:
         ("code = 1.5", "code: must be an integer of at least 0 or a table such as {call = 4.5}, not 1.5"),
         ("code = {call = -2}", "code: the bytes of 'call' must be a number that is not negative, not -2"),
         ("code = {call = true}", "code: the bytes of 'call' must be a number that is not negative, not true"),
+        ("code = {}", "code: has no prices; code = 0 says that what code takes is not known"),
         ("scales = 'dyadic'", "scales: 'dyadic' is not known. Known: free, power-of-two."),
         ("fused = ['relu']", "fused: 'relu' is not known. Did you mean Relu?"),
         ("symmetric_activations = 1", "symmetric_activations: must be true or false, not 1"),

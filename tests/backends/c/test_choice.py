@@ -53,6 +53,8 @@ def test_what_is_demanded_and_cannot_serve_is_an_error() -> None:
     [
         ({"features": ("neon",)}, "no kernel knows of the feature neon"),
         ({"options": {"kernel": "conv"}}, "the C backend has no option kernel"),
+        ({"code": {"conv": 50.0, "brunch": 9.0}}, "no code is counted under the name brunch. Did you mean branch?"),
+        ({"code": {"conv, by lenght": 1.0}}, "name conv, by lenght. Did you mean conv, by length?"),
         ({"options": {"kernels": "cony"}}, "there is no kernel cony. Did you mean conv?"),
     ],
 )

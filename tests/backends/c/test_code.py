@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bitsmith.backends.c import build
-from bitsmith.backends.c.code import code, counted, parts
+from bitsmith.backends.c.code import code, counted, names, parts
 from bitsmith.backends.c.emit import sources
 from bitsmith.backends.c.machines import prices
 from bitsmith.backends.c.machines.build import compiled
@@ -64,6 +64,14 @@ def test_every_target_of_c_with_a_toolchain_has_a_table_of_code() -> None:
     with_toolchain = [one for one in installed if one.backend == "c" and one.toolchain]
     assert sorted(one.name for one in with_toolchain) == sorted(TARGETS)
     assert all(not isinstance(one.code, int) and len(one.code) > 10 for one in with_toolchain)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_table_may_price_all_that_is_counted(name: str) -> None:
+    """What a program really holds, helpers and assembly among it; every target's own table is tested with targets."""
+    for graph in (keywords(8), keywords("ternary")):
+        for _, counts in counted(build(graph, load_target(name))):
+            assert set(counts) <= names()
 
 
 def test_prices_are_those_of_parts_by_what_they_hold() -> None:
