@@ -22,7 +22,10 @@ POWERS = 3 ** np.arange(PER_BYTE - 1, -1, -1)
 FARTHEST = 80_000
 """Weights of a row that the generated function `trit` can find one of: it divides by a product within 32 bits."""
 
-CROWDED = "its weights lie five to a byte"
+PACKED = "five to a byte"
+"""How they lie, as comments and reports say it."""
+
+CROWDED = f"its weights lie {PACKED}"
 """Why kernels that cannot take them apart refuse them."""
 
 

@@ -52,7 +52,7 @@ class Weights:
     def description(self) -> str:
         """For a comment."""
         if self.ternary:
-            return f"ternary weights, {self.per_byte} to a byte"
+            return f"ternary weights, {trits.PACKED}"
         packed = f", {self.per_byte} to a byte, little end first" if self.per_byte > 1 else ""
         return f"{self.bits}-bit {'indices' if self.looked_up else 'weights'}{packed}"
 
@@ -114,7 +114,7 @@ def pack(elements: npt.NDArray[np.integer], bits: int) -> npt.NDArray[np.uint8]:
 
 def _ternary(rows: IntegerArray) -> Weights:
     packed = trits.pack(rows)
-    comment = f"({len(rows)}, {rows.shape[1]}) to base 3, {trits.PER_BYTE} to a byte"
+    comment = f"({len(rows)}, {rows.shape[1]}) to base 3, {trits.PACKED}"
     weight = Constant("weight", "uint8_t", packed, comment)
     return Weights(2, True, False, False, 0, packed.shape[1], (weight,), ternary=True)
 

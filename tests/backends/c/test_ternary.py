@@ -77,7 +77,7 @@ def test_every_byte_of_five_weights_carries_them_out_one_by_one() -> None:
 def test_a_row_starts_on_a_byte_and_constants_are_no_larger() -> None:
     rows = np.random.default_rng(0).integers(-1, 2, (7, 23))
     stored = weights(rows, Format(IntegerType(2), (1.0,), grid=TERNARY))
-    assert stored.description == "ternary weights, 5 to a byte"
+    assert stored.description == "ternary weights, five to a byte"
     assert stored.row_length == 5
     assert sum(constant.bytes for constant in stored.constants) == 7 * 5
 

@@ -63,7 +63,7 @@ class Packing:
 
     @property
     def description(self) -> str:
-        return f"{self.bits}-bit weights" if self.bits else f"ternary weights, {self.fields} to a byte"
+        return f"{self.bits}-bit weights" if self.bits else f"ternary weights, {trits.PACKED}"
 
 
 def refusal(site: Site, operation: Conv | Linear) -> str | None:
