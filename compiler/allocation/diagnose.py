@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from bitsmith.allocation.budgets import CODE, FLASH, enough, shown
+from bitsmith.allocation.budgets import CODE, FLASH, RESERVE, enough, shown
 from bitsmith.allocation.floors import Solver
 from bitsmith.allocation.problem import LOSS, Problem, Solution, within
 from bitsmith.allocation.program import solve
@@ -76,7 +76,10 @@ def _least(problem: Problem, name: str, among: Iterable[str], solver: Solver) ->
 
 
 def _told(name: str, found: Solution) -> str:
-    """A budget that a cost keeps, and of flash how much of it is code."""
+    """A budget that a cost keeps once weights are learned, too, and of flash how much of it is code."""
+    if name in RESERVE:
+        kept = f"{100 * RESERVE[name]:g} % of it kept back for learned rounding"
+        return f"{name} {enough(name, found.costs[name] / (1 - RESERVE[name]))}, {kept}"
     code = f", of which code takes {shown(CODE, found.costs[CODE])}" if name == FLASH and CODE in found.costs else ""
     return f"{name} {enough(name, found.costs[name])}{code}"
 

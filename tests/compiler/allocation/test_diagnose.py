@@ -54,6 +54,17 @@ def test_of_flash_it_is_told_what_code_takes() -> None:
     )
 
 
+def test_of_look_up_tables_it_is_told_what_learned_rounding_may_take_as_well() -> None:
+    known = replace(PROBLEM, costs={**PROBLEM.costs, "luts": Cost((Row(700, {"w": {2: 200, 4: 400}}),))})
+    with pytest.raises(BudgetError) as told:
+        require_solution(replace(known, limits={"luts": 899}))
+    assert str(told.value) == (
+        "the budget luts of 899 LUTs cannot be kept by any bits. "
+        "The least that would do: luts 1,000 LUTs, 10 % of it kept back for learned rounding."
+    )
+    assert require_solution(replace(known, limits={"luts": 900})).bits["w"] == 2
+
+
 def test_two_budgets_too_small_are_both_named() -> None:
     assert complaint(flash=29, ram=2) == (
         "the budget flash of 29 bytes and the budget ram of 2 bytes cannot be kept by any bits. "
