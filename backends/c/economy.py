@@ -90,15 +90,19 @@ class _Streams:
             self.made[key] = None if made is None else self._choice(first, end, made)
         return self.made[key]
 
+    def _choice(self, first: int, end: int, made: Stream) -> Choice:
+        copied = 0 if made.source is None else made.source.bytes
+        cost = float(made.moved + copied + CALL * made.calls)
+        return Choice(first, end, made, _need(self.steps, self.arena, first, end, made), cost)
+
     def _leaner(self, choice: Choice, most: int) -> Choice:
         """The same with no more scratch than `most` bytes for kernels, or with the least that there is."""
         assert isinstance(choice.stage, Stream)
-        return self._choice(choice.first, choice.end, again(choice.stage, self.parts.leaner(most)))
-
-    def _choice(self, first: int, end: int, made: Stream) -> Choice:
-        copied = 0 if made.source is None else made.source.bytes
-        cost = made.moved + copied + CALL * made.calls + self.parts.slowness(made)
-        return Choice(first, end, made, _need(self.steps, self.arena, first, end, made), cost)
+        made = again(choice.stage, self.parts.leaner(most))
+        # In whole words, and of all that is in use only the scratch is another.
+        less = -(-choice.stage.scratch // 4) * 4 - -(-made.scratch // 4) * 4
+        cost = choice.cost + self.parts.slowness(made)
+        return Choice(choice.first, choice.end, made, choice.need - less, cost)
 
 
 def within(steps: Sequence[Step], arena: Arena, ram: int, used: Sequence[str]) -> tuple[Stage, ...]:
