@@ -103,7 +103,9 @@ bench: $(VENV)/.installed-bench ## Run all benchmarks, and write their pages: ho
 	$(call REPLACE,equality)
 	$(call REPLACE,interchange)
 	$(call REPLACE,exports)
-	$(call REPLACE,search)
+	{ $(BENCH).search --out build/searches \
+	    && $(BENCH).search --target cortex-m4 --what weights --out build/searches-m4 dscnn_kws mobilenetv1_025_vww \
+	    && $(BENCH).repeated build/searches; } | $(BENCH).results tests/benchmarks/search.md
 	$(call REPLACE,softmax)
 	$(call REPLACE,tables)
 	$(call REPLACE,data_free)

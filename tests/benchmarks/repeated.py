@@ -36,6 +36,7 @@ import numpy.typing as npt
 from scipy.stats import permutation_test
 
 from bitsmith.artifact import load
+from bitsmith.dataset import Dataset
 from bitsmith.ir.allocation import Allocation
 from bitsmith.recipe import Recipe
 from bitsmith.recipe_file import MIXED
@@ -117,14 +118,16 @@ def main() -> None:
         front = json.loads((given.folder / f"{name}-{given.what}" / "front.json").read_text())
         compared = list(compare(name, given.target, RECIPES[given.what], front, given.seeds))
         source, _, evaluation = model_files(name)
+        real = classes_of(FloatModel(source), evaluation)
         with np.load(evaluation) as data:
-            real, labels = classes_of(FloatModel(source), data["x"]), data["y"].astype(np.intp).ravel()
+            labels = data["y"].astype(np.intp).ravel()
         right, alike = ([one.giving(classes) for one in compared] for classes in (labels, real))
         stars = zip(_starred(right), _starred(alike), strict=True)
         for one, both in zip(compared, stars, strict=True):
             rows.append(row(name, one, labels, real, both))
             print(rows[-1], file=sys.stderr, flush=True)
-    print(markdown(HEADER, rows))
+    title = f"{given.what.capitalize()}, each compiled {given.seeds} times, for {given.target}"
+    print(f"\n## {title}\n\n{markdown(HEADER, rows)}")
 
 
 def compare(name: str, target: str, recipe: Recipe, front: dict[str, Any], seeds: int) -> Iterator[Compared]:
@@ -180,7 +183,7 @@ def measured(job: Job, candidates: Sequence[Candidate], cost: str) -> dict[str, 
     found = {}
     with TemporaryDirectory(prefix="bitsmith-benchmark-") as name:
         scratch = Path(name)
-        data = np.load(job.data.write(scratch / "data"))
+        data = job.data.write(scratch / "data")
         workers, one_at_a_time = LocalWorkers(job, cores(), scratch), Lock()
 
         def run(candidate: Candidate) -> Trial:
@@ -197,16 +200,16 @@ def measured(job: Job, candidates: Sequence[Candidate], cost: str) -> dict[str, 
             folder = scratch / candidate.key
             unpack(trial.artifact, folder)
             costs = Point.from_json(trial.point).costs
-            found[candidate.key] = Measured(costs[cost], classes_of(BackendModel(load(folder)), data["x"]))
+            found[candidate.key] = Measured(costs[cost], classes_of(BackendModel(load(folder)), data))
     return found
 
 
-def classes_of(model: Runner, x: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-    """The class that a model of one input and one output gives to each sample."""
-    (name,) = model.samples
-    parts = [model.run({name: x[start : start + model.batch]}) for start in range(0, len(x), model.batch)]
+def classes_of(model: Runner, data: Path) -> npt.NDArray[np.intp]:
+    """The class that a model of one output gives to each sample of a data file."""
+    parts = [model.run(batch) for batch in Dataset.open(data, model.samples).batches(model.batch)]
     (output,) = parts[0]
-    found: npt.NDArray[np.intp] = np.concatenate([part[output] for part in parts]).reshape(len(x), -1).argmax(axis=1)
+    outputs = np.concatenate([part[output] for part in parts])
+    found: npt.NDArray[np.intp] = outputs.reshape(len(outputs), -1).argmax(axis=1)
     return found
 
 
