@@ -18,16 +18,16 @@ EDGE_BITS = 8
 
 
 def groups_of(
-    graph: Graph, plan: Plan, target: Target, sensitivity: Sensitivity, edges: int = 0, shared: int = 0
+    graph: Graph, plan: Plan, target: Target, sensitivity: Sensitivity, edges: int = 0, group_size: int = 0
 ) -> list[Group]:
     """Weights in execution order, then activations by format group, each with the widths it may have.
 
     What has a format in `plan` is settled at its bits. Inputs and outputs get `edges` bits, or 8, and constants that
     nothing else shares a format with get as many. The rest may have any width that the target runs and that
-    `sensitivity` knows the loss of; where groups of inputs share multipliers, weights are no ternary ones.
+    `sensitivity` knows the loss of. Where `group_size` inputs share a multiplier, 0 for none, weights are not ternary.
     """
     found = []
-    legal = target.weight_bits if shared else target.weight_widths
+    legal = target.weight_bits if group_size else target.weight_widths
     for node in linear_nodes(graph):
         name = weight_value(node).name
         if name in plan:
