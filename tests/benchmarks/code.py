@@ -23,7 +23,7 @@ from bitsmith.backends.c.emit import sources
 from bitsmith.backends.c.machines.build import compiled as built
 from bitsmith.ir.integer import IntegerGraph
 from bitsmith.target import load_target
-from tests.benchmarks.common import markdown
+from tests.benchmarks.common import markdown, publish
 from tests.benchmarks.mcu import CORES, compiled
 
 MODELS = [
@@ -117,10 +117,7 @@ def main() -> None:
             print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
     table = markdown(["model", "weights", *options.cores], rows)
     text = "\n".join([INTRODUCTION.format(effort=options.effort), table, ALL, by_core(found)])
-    print(text)
-    if options.write:
-        options.write.parent.mkdir(parents=True, exist_ok=True)
-        options.write.write_text(text + "\n", encoding="utf-8")
+    publish(text, options.write)
 
 
 if __name__ == "__main__":

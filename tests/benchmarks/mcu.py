@@ -26,7 +26,7 @@ from bitsmith.errors import BudgetError
 from bitsmith.ir.integer import Conv, IntegerGraph, Linear
 from bitsmith.recipe import Recipe
 from bitsmith.target import load_target
-from tests.benchmarks.common import markdown, model_files, working_folder
+from tests.benchmarks.common import markdown, model_files, publish, working_folder
 
 MODELS = ["resnet8_cifar10", "dscnn_kws_tfl", "mobilenetv1_025_vww", "autoencoder_ad_tfl"]
 CORES = ["cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3", "rv32imac", "cortex-m0", "rv32e"]
@@ -268,10 +268,7 @@ def main() -> None:
     if not options.no_constant_channels:
         parts.append(with_constant_channels(options.effort))
     text = "\n".join(parts)
-    print(text)
-    if options.write:
-        options.write.parent.mkdir(parents=True, exist_ok=True)
-        options.write.write_text(text + "\n", encoding="utf-8")
+    publish(text, options.write)
 
 
 if __name__ == "__main__":
